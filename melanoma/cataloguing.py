@@ -1,0 +1,212 @@
+"""Building the catalogue: official tables, the archive and what inspecting it found, joined."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma import inspection
+from melanoma.archive import Archive
+from melanoma.catalogue import COLUMNS, QUARANTINE_COLUMNS, Catalogue
+from melanoma.duplicates import find_duplicates, join_groups
+from melanoma.errors import InputError
+from melanoma.isic import WEIGHT_COLUMNS, source_of
+from melanoma.official import SetName, read_ground_truth, read_metadata
+from melanoma.tables import SHOWN, Problems, too_many
+
+_LOG = logging.getLogger(__name__)
+
+
+def build_catalogue(
+    ground_truth: Path | str,
+    metadata: Path | str | None,
+    archive: Path | str,
+    inspected: Sequence[pd.DataFrame | Path | str],
+    *,
+    kind: SetName = "train",
+) -> Catalogue:
+    """Join everything that is known of a set into one typed table.
+
+    Args:
+        ground_truth: official CSV of diagnoses.
+        metadata: official CSV of age, sex, site and lesion; None: all missing.
+        archive: the zip of images.
+        inspected: tables of `melanoma.inspection.inspect_shard`, or CSV files of them, for all
+            shards in any order.
+        kind: train or test.
+
+    Returns:
+        The catalogue, its audit, what is in quarantine and the near-duplicate pairs. The same
+        input gives the same tables in any order of rows, columns and shards.
+
+    Raises:
+        InputError: anything that would silently corrupt results: see `melanoma.official` and
+            `melanoma.tables`; a lesion of two diagnoses; more images than
+            `melanoma.tables.too_many` allows that are unreadable, without a row or without a
+            file; shards that do not fit the archive.
+    """
+    problems = Problems()
+    truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
+    fields = _fields(metadata, truth, kind, problems)
+    seen = _inspected(inspected, Path(archive))
+    broken = seen[seen["error"] != ""]
+    _check_quarantine(broken, len(seen), Path(archive))
+    _compare_images(truth, seen, Path(ground_truth), Path(archive), problems)
+    table = truth.merge(fields, on="image", how="left").merge(
+        seen[seen["error"] == ""], on="image", how="inner"
+    )
+    table = _complete(table, kind)
+    if table.empty:
+        raise InputError(f"{ground_truth}: no row has a usable image in {archive}")
+    duplicates = find_duplicates(table, archive)
+    table["group"] = join_groups(table, duplicates)
+    _note_label_noise(duplicates, Path(ground_truth), problems)
+    columns = [*COLUMNS, *(WEIGHT_COLUMNS if kind == "test" else ())]
+    quarantine = broken[list(QUARANTINE_COLUMNS)].reset_index(drop=True)
+    _LOG.info(
+        "%d images of %d groups; %d in quarantine; %d notes",
+        len(table),
+        table["group"].nunique(),
+        len(quarantine),
+        len(problems.notes),
+    )
+    return Catalogue(table[columns], problems.audit(), quarantine, duplicates)
+
+
+def _fields(
+    metadata: Path | str | None, truth: pd.DataFrame, kind: SetName, problems: Problems
+) -> pd.DataFrame:
+    """Metadata of the images of `truth`, all missing where there is no file."""
+    if metadata is None:
+        return pd.DataFrame(
+            {"image": truth["image"], "lesion_id": "", "age": float("nan"), "sex": "", "site": ""}
+        )
+    path = Path(metadata)
+    fields = read_metadata(path, kind=kind, problems=problems)
+    known, described = set(truth["image"]), set(fields["image"])
+    unknown = fields[~fields["image"].isin(known)]
+    for row, image in unknown["image"].items():
+        assert isinstance(row, int)
+        problems.note("no diagnosis: row ignored", file=path, row=row, image=image)
+    bare = sorted(known - described)
+    for image in bare:
+        problems.note("no metadata: taken as missing", file=path, image=image)
+    _stop_if_many(list(unknown["image"]), len(truth), "have no diagnosis", path)
+    _stop_if_many(bare, len(truth), "have a diagnosis but no row here", path)
+    _check_lesions(truth, fields, path, problems)
+    return fields[fields["image"].isin(known)]
+
+
+def _check_lesions(
+    truth: pd.DataFrame, fields: pd.DataFrame, path: Path, problems: Problems
+) -> None:
+    """A lesion has one diagnosis: two mean a wrong label or a wrong lesion id."""
+    known = fields[fields["lesion_id"] != ""].reset_index().merge(truth, on="image")
+    first = known.drop_duplicates("lesion_id").set_index("lesion_id")
+    own = known["lesion_id"].map(first["diagnosis"])
+    for entry in known[known["diagnosis"] != own].to_dict("records"):
+        lesion = entry["lesion_id"]
+        problems.stop(
+            f"this lesion is {entry['diagnosis']} here and {first.loc[lesion, 'diagnosis']} in "
+            f"image {first.loc[lesion, 'image']}, row {first.loc[lesion, 'row']}; "
+            "correct the diagnosis or the lesion",
+            row=int(entry["row"]),
+            column="lesion_id",
+            image=str(entry["image"]),
+            value=str(lesion),
+        )
+    problems.raise_stops(path)
+
+
+def _inspected(tables: Sequence[pd.DataFrame | Path | str], archive: Path) -> pd.DataFrame:
+    """All shards as one table in order of image, checked to be of this very archive."""
+    parts = [part if isinstance(part, pd.DataFrame) else _read_shard(part) for part in tables]
+    if not parts:
+        raise InputError(f"{archive}: no shard was inspected")
+    seen = pd.concat(parts, ignore_index=True).sort_values("image", ignore_index=True)
+    with Archive(archive) as images:
+        same = list(seen["image"]) == list(images.images) and all(
+            images.crc(images.member(image)) == crc
+            for image, crc in zip(seen["image"], seen["crc"], strict=True)
+        )
+    if not same:
+        raise InputError(
+            f"{archive}: is not the archive that was inspected, or a shard is missing; "
+            "delete results/inspect and run again"
+        )
+    return seen
+
+
+def _read_shard(path: Path | str) -> pd.DataFrame:
+    numbers = dict.fromkeys(("bytes", "width", "height"), "int64")
+    kinds = {**dict.fromkeys(inspection.COLUMNS, "str"), **numbers}
+    try:
+        return pd.read_csv(path, dtype=kinds, keep_default_na=False)[list(inspection.COLUMNS)]
+    except (ValueError, KeyError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a table of inspected images ({error}); run again") from error
+
+
+def _check_quarantine(broken: pd.DataFrame, images: int, archive: Path) -> None:
+    if too_many(len(broken), images):
+        named = [f"{r['member']}: {r['error']}" for r in broken[:SHOWN].to_dict("records")]
+        more = len(broken) - len(named)
+        raise InputError(
+            f"{archive}: {len(broken)} of {images} images cannot be used; download it again\n  "
+            + "\n  ".join(named)
+            + (f"\n  ... and {more} more" if more else "")
+        )
+
+
+def _compare_images(
+    truth: pd.DataFrame, seen: pd.DataFrame, path: Path, archive: Path, problems: Problems
+) -> None:
+    """Note images without a row and rows without an image; stop where they are many."""
+    rows = dict(zip(truth["image"], truth.index, strict=True))
+    held = set(seen["image"])
+    bare = sorted(held - set(rows))
+    absent = sorted(set(rows) - held)
+    for image in bare:
+        problems.note("no row in the ground truth: left out", file=archive, image=image)
+    for image in absent:
+        problems.note("no image in the archive: left out", file=path, row=rows[image], image=image)
+    _stop_if_many(bare, len(truth), f"have no row in {path}; is it of another set?", archive)
+    _stop_if_many(absent, len(truth), f"are not in {archive}; is it of another set?", path)
+    for entry in seen[(seen["error"] != "") & seen["image"].isin(rows)].to_dict("records"):
+        problems.note(
+            f"unreadable, in quarantine: {entry['error']}",
+            file=path,
+            row=rows[entry["image"]],
+            image=entry["image"],
+        )
+
+
+def _stop_if_many(images: list[str], of: int, what: str, path: Path) -> None:
+    if too_many(len(images), of):
+        shown = ", ".join(images[:SHOWN])
+        more = f" and {len(images) - SHOWN} more" if len(images) > SHOWN else ""
+        raise InputError(f"{path}: {len(images)} images {what}: {shown}{more}")
+
+
+def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:
+    """Fill what is missing, add the source, sort."""
+    texts = ["lesion_id", "sex", "site"]
+    table[texts] = table[texts].fillna("")
+    table["source"] = [source_of(lesion) for lesion in table["lesion_id"]]
+    text_columns = ["image", "diagnosis", "source", "member", "crc", "fingerprint", *texts]
+    table = table.astype(dict.fromkeys(text_columns, "str"))
+    return table.sort_values("image", ignore_index=True)
+
+
+def _note_label_noise(duplicates: pd.DataFrame, path: Path, problems: Problems) -> None:
+    for pair in duplicates[~duplicates["same_diagnosis"].astype(bool)].to_dict("records"):
+        problems.note(
+            f"near-duplicate of {pair['image_b']}, which is {pair['diagnosis_b']}: label noise",
+            file=path,
+            severity="info",
+            column="diagnosis",
+            image=str(pair["image_a"]),
+            value=str(pair["diagnosis_a"]),
+        )

@@ -1,0 +1,278 @@
+"""The `melanoma` command: what the workflow's GPU rules start, and what a person uses by hand.
+
+Each subcommand imports what it needs when it runs, so that `melanoma --help` starts at once.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from melanoma import logs
+from melanoma.errors import InputError
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one subcommand.
+
+    Args:
+        arguments: as after the program's name; None takes the process's.
+
+    Returns:
+        The exit status.
+
+    Raises:
+        SystemExit: status 2 after bad arguments or an `InputError`.
+    """
+    options = _parser().parse_args(arguments)
+    # Before torch is loaded: threads that spin while they wait cost a shared machine many times
+    # what they gain.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    with logs.job_log(getattr(options, "log", None)):
+        status: int = options.run(options)
+    return status
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="melanoma", description="The ISIC 2019 melanoma pipeline, step by step."
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for add in (_predict, _doctor, _export, _train, _predict_subset, _gradcam, _demo_data, _schema):
+        add(commands)
+    return parser
+
+
+def _common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--log", type=Path, help="file that gets the log lines as well")
+
+
+def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("train", help="train one fold of one experiment")
+    parser.add_argument("--settings", required=True, help="the experiment's settings, as JSON")
+    parser.add_argument("--execution", default="{}", help="nodes, GPUs and the like, as JSON")
+    parser.add_argument("--code", default="", help="version of the code; part of what is resumed")
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--store", type=Path, required=True, help="image store (.npy)")
+    parser.add_argument("--catalogue", type=Path, required=True)
+    parser.add_argument("--splits", type=Path, required=True)
+    parser.add_argument("--weights", type=Path, help="pretrained backbone weights (.pth)")
+    parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoints")
+    parser.add_argument("--tensorboard", type=Path, required=True, help="TensorBoard folder")
+    _common(parser)
+    parser.set_defaults(run=_run_train)
+
+
+def _run_train(options: argparse.Namespace) -> int:
+    from melanoma.config import Experiment
+    from melanoma.training import TrainingJob
+    from melanoma.training.run import train
+
+    train(
+        TrainingJob(
+            experiment=Experiment.from_settings(options.settings, options.execution),
+            fold=options.fold,
+            store=options.store,
+            catalogue=options.catalogue,
+            splits=options.splits,
+            weights=options.weights,
+            output=options.output,
+            tensorboard=options.tensorboard,
+            code=options.code,
+        )
+    )
+    return 0
+
+
+def _predict_subset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("predict-subset", help="raw probabilities of one subset")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint (model.ckpt)")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--catalogue", type=Path, required=True)
+    parser.add_argument("--splits", type=Path, required=True)
+    parser.add_argument("--fold", type=int, default=0)
+    parser.add_argument("--subset", choices=("val", "test", "official"), required=True)
+    parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--output", type=Path, required=True, help="table to write (.csv)")
+    _common(parser)
+    parser.set_defaults(run=_run_predict_subset)
+
+
+def _run_predict_subset(options: argparse.Namespace) -> int:
+    from melanoma.catalogue import read_catalogue
+    from melanoma.files import write_table
+    from melanoma.prediction import predict_store, subset_images
+    from melanoma.store import Store
+    from melanoma.training.checkpoints import load_model
+    from melanoma.training.launch import device_for
+
+    catalogue = read_catalogue(options.catalogue)
+    model = load_model(options.model, device_for(options.accelerator))
+    table = predict_store(
+        model,
+        Store.open(options.store),
+        catalogue,
+        subset_images(options.subset, catalogue, options.splits, options.fold),
+        tta=options.tta,
+    )
+    write_table(options.output, table)
+    return 0
+
+
+def _gradcam(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("gradcam", help="heat maps of right and wrong examples")
+    parser.add_argument("--model", type=Path, required=True, help="checkpoint (model.ckpt)")
+    parser.add_argument("--store", type=Path, required=True)
+    parser.add_argument("--catalogue", type=Path, required=True)
+    parser.add_argument("--predictions", type=Path, required=True, help="raw probabilities")
+    parser.add_argument("--calibrated", type=Path, required=True, help="calibrated probabilities")
+    parser.add_argument("--subset", choices=("val", "test"), default="test")
+    parser.add_argument("--folds", type=int, default=1, help="models behind the predictions")
+    parser.add_argument("--per-class", type=int, default=4)
+    parser.add_argument("--method", default="gradcam")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    _common(parser)
+    parser.set_defaults(run=_run_gradcam)
+
+
+def _run_gradcam(options: argparse.Namespace) -> int:
+    from melanoma.catalogue import read_catalogue
+    from melanoma.config import GradCam
+    from melanoma.evaluation.tables import read_predictions
+    from melanoma.explain.run import explain
+    from melanoma.store import Store
+    from melanoma.training.checkpoints import load_model
+    from melanoma.training.launch import device_for
+
+    explain(
+        load_model(options.model, device_for(options.accelerator)),
+        Store.open(options.store),
+        read_catalogue(options.catalogue),
+        read_predictions(options.predictions),
+        read_predictions(options.calibrated),
+        settings=GradCam(per_class=options.per_class, method=options.method),
+        output=options.output,
+        subset=options.subset,
+        folds=options.folds,
+    )
+    return 0
+
+
+def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "predict", help="classify JPEG images (research only, no medical device)"
+    )
+    parser.add_argument("images", type=Path, nargs="+", help="JPEG files, or folders of them")
+    parser.add_argument(
+        "--model", type=Path, action="append", required=True, help="checkpoint; several: their mean"
+    )
+    parser.add_argument("--age", type=float, help="years")
+    parser.add_argument("--sex", help="female or male")
+    parser.add_argument("--site", help='e.g. "anterior torso"')
+    parser.add_argument("--metadata", type=Path, help="CSV: image, age, sex, site")
+    parser.add_argument("--operating-point", help="one of decision.json's; else its default")
+    parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
+    parser.add_argument("--gradcam", type=Path, help="folder for heat maps")
+    parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
+    parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
+    parser.set_defaults(run=_run_predict)
+
+
+def _run_predict(options: argparse.Namespace) -> int:
+    from melanoma.inference import predict_files
+    from melanoma.inference_input import read_metadata
+    from melanoma.inference_output import render
+    from melanoma.training.launch import device_for
+
+    given = {"age": options.age, "sex": options.sex, "site": options.site}
+    if options.metadata and any(value is not None for value in given.values()):
+        raise InputError("--metadata gives age, sex and site of each image: leave the others out")
+    table = predict_files(
+        options.images,
+        options.model,
+        metadata=read_metadata(options.metadata) if options.metadata else given,
+        device=str(device_for(options.accelerator)),
+        operating_point=options.operating_point,
+        tta=options.tta,
+        gradcam_folder=options.gradcam,
+    )
+    sys.stdout.write(render(table, options.format, models=options.model))
+    return 1 if (table["error"] != "").any() else 0
+
+
+def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("doctor", help="what this machine or cluster has and lacks")
+    parser.add_argument("--config", type=Path, default=Path("config/config.yaml"))
+    parser.add_argument("--profile", type=Path, help="the workflow's profile (config.yaml)")
+    parser.add_argument("--deep", action="store_true", help="start a small job on the nodes too")
+    parser.set_defaults(run=_run_doctor)
+
+
+def _run_doctor(options: argparse.Namespace) -> int:
+    from melanoma import doctor
+    from melanoma.config import read
+
+    here = doctor.surroundings(Path.cwd(), options.profile)
+    findings = doctor.diagnose(read(options.config), here, deep=options.deep)
+    sys.stdout.write(doctor.render(findings))
+    return 1 if doctor.failed(findings) else 0
+
+
+def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("export", help="write a checkpoint as ONNX or torch.export file")
+    parser.add_argument("model", type=Path, help="checkpoint (model.ckpt)")
+    parser.add_argument("target", type=Path, help="file to write: .onnx or .pt2")
+    parser.set_defaults(run=_run_export)
+
+
+def _run_export(options: argparse.Namespace) -> int:
+    from melanoma.export import export_onnx, export_program
+
+    forms = {".onnx": export_onnx, ".pt2": export_program}
+    if options.target.suffix not in forms:
+        raise InputError(f"{options.target}: the name must end in .onnx or .pt2")
+    forms[options.target.suffix](options.model, options.target)
+    return 0
+
+
+def _demo_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("demo-data", help="draw an archive in the official format")
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--images", type=int, default=600)
+    parser.add_argument("--test-images", type=int, default=120)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.set_defaults(run=_run_demo_data)
+
+
+def _run_demo_data(options: argparse.Namespace) -> int:
+    from melanoma.synthetic import write_archive
+
+    write_archive(
+        options.folder, images=options.images, test_images=options.test_images, seed=options.seed
+    )
+    return 0
+
+
+def _schema(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("schema", help="write the schema and the list of every key")
+    parser.add_argument("--schema", type=Path, default=Path("workflow/schemas/config.schema.yaml"))
+    parser.add_argument("--keys", type=Path, default=Path("config/README.md"))
+    parser.set_defaults(run=_run_schema)
+
+
+def _run_schema(options: argparse.Namespace) -> int:
+    from melanoma.config_docs import keys_page, schema_text
+    from melanoma.files import write_text
+
+    write_text(options.schema, schema_text())
+    write_text(options.keys, keys_page())
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,387 @@
+"""The configuration as typed, frozen objects: validated once, at the edge, then passed down.
+
+`workflow/schemas/config.schema.yaml` and `config/README.md` are generated from these classes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from melanoma import isic
+from melanoma.errors import InputError
+
+HairRemoval = Literal["lines", "dullrazor", "none"]
+Framing = Literal["crop", "pad", "stretch"]
+MetadataField = Literal["age", "sex", "site"]
+Fraction = Annotated[float, Field(ge=0.0, le=0.9)]
+PositiveFraction = Annotated[float, Field(gt=0.0, le=0.9)]
+Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+EXECUTION_KEYS = ("nodes", "gpus_per_node", "accelerator", "compile", "resident")
+"""Training keys that change how, not what, is computed: a change of them re-trains nothing."""
+
+OVERRIDABLE = ("images", "model", "training")
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+
+class DataSet(_Section):
+    """Where one set comes from: https URLs, file:// URLs or paths from the working directory."""
+
+    images: str = Field(description="The zip of JPEG images; a local one is read where it lies.")
+    ground_truth: str = Field(description="CSV: image and one 0/1 column per diagnosis.")
+    metadata: str | None = Field(None, description="CSV: image, age, site, lesion id, sex.")
+
+
+def _official(name: Literal["train", "test"]) -> DataSet:
+    return DataSet(
+        images=isic.OFFICIAL_FILES[name, "images"].url,
+        ground_truth=isic.OFFICIAL_FILES[name, "ground_truth"].url,
+        metadata=isic.OFFICIAL_FILES[name, "metadata"].url,
+    )
+
+
+class Data(_Section):
+    """The data sets."""
+
+    train: DataSet = Field(
+        default_factory=lambda: _official("train"),
+        description="Images with known diagnosis: split into training, validation and test.",
+    )
+    test: DataSet | None = Field(
+        None, description="The official test set, or null; used by `results/official` alone."
+    )
+
+
+class Images(_Section):
+    """From JPEG to the pixels that are trained on."""
+
+    hair_removal: HairRemoval = Field(
+        "lines", description="lines: ours; dullrazor: the usual recipe, slow; none: leave hair in."
+    )
+    size: int = Field(224, ge=32, le=1024, description="Side of the square image, in pixels.")
+    framing: Framing = Field(
+        "crop", description="crop: centre square; pad: whole frame on black; stretch: distorted."
+    )
+    shards: int = Field(
+        16, ge=1, le=1000, description="Jobs that share the images; changes no result."
+    )
+
+    @property
+    def recipe(self) -> str:
+        """Name of the image store, e.g. "lines-crop-224"."""
+        return f"{self.hair_removal}-{self.framing}-{self.size}"
+
+
+class Splits(_Section):
+    """How images are shared out over training, validation and test: always by whole lesions."""
+
+    folds: int = Field(
+        1, ge=1, le=20, description="1: one training/validation split; k: k-fold validation."
+    )
+    val_fraction: PositiveFraction = Field(
+        0.15, description="Share of images for validation; ignored when folds > 1."
+    )
+    test_fraction: Fraction = Field(
+        0.15, description="Share of images held out for test, the same in every fold."
+    )
+    seed: Seed = Field(42, description="Seed of the assignment.")
+
+    @model_validator(mode="after")
+    def _leaves_training_images(self) -> Splits:
+        if self.folds == 1 and self.val_fraction + self.test_fraction > 0.9:
+            raise ValueError(
+                "val_fraction + test_fraction must leave at least 0.1 of the images for training"
+            )
+        return self
+
+
+class Model(_Section):
+    """The classifier: image features and metadata, fused."""
+
+    backbone: str = Field("resnet50", description="A torchvision classification model's name.")
+    pretrained: bool = Field(True, description="Start the backbone from ImageNet weights.")
+    weights: str | None = Field(
+        None,
+        description="URL or path of the backbone's weights; null: torchvision's own for it.",
+    )
+    image: bool = Field(True, description="Use the image.")
+    metadata: bool = Field(True, description="Use the metadata.")
+    metadata_fields: tuple[MetadataField, ...] = Field(
+        ("age", "sex", "site"), min_length=1, description="The metadata fields used."
+    )
+    fusion: Literal["concat", "metablock"] = Field(
+        "concat", description="How metadata joins the image features."
+    )
+
+    @model_validator(mode="after")
+    def _has_an_input(self) -> Model:
+        if not (self.image or self.metadata):
+            raise ValueError("image and metadata are both false: nothing is left to learn from")
+        if len(set(self.metadata_fields)) != len(self.metadata_fields):
+            raise ValueError("metadata_fields names a field twice")
+        if self.fusion == "metablock" and not (self.image and self.metadata):
+            raise ValueError("fusion: metablock needs both image and metadata")
+        return self
+
+
+class Training(_Section):
+    """How the classifier is trained, and on what hardware."""
+
+    nodes: int = Field(1, ge=1, le=1024, description="Nodes of one training job.")
+    gpus_per_node: int = Field(
+        4, ge=0, le=64, description="GPUs (and processes) on each node; 0 trains on the CPU."
+    )
+    accelerator: Literal["auto", "cpu", "gpu"] = Field(
+        "auto", description="cpu: never use the GPUs that were asked for (for tests)."
+    )
+    batch_size: int = Field(128, ge=1, description="Global: shared out over all processes.")
+    max_epochs: int = Field(30, ge=1, le=10_000, description="Epochs, unless stopped early.")
+    freeze_epochs: int = Field(
+        3, ge=0, description="First epochs in which the backbone stays as it is."
+    )
+    lr: float = Field(1.0e-4, gt=0.0, le=10.0, description="Highest learning rate of the head.")
+    precision: Literal["auto", "bf16-mixed", "16-mixed", "32"] = Field(
+        "auto", description="auto: bf16 where the hardware has it, else fp16 on CUDA, fp32 on CPU."
+    )
+    patience: int = Field(
+        5, ge=0, description="Epochs without a better validation score before stopping; 0: never."
+    )
+    loss: Literal["weighted", "focal", "plain"] = Field(
+        "weighted", description="weighted: cross-entropy weighted by inverse class frequency."
+    )
+    metadata_dropout: Fraction = Field(
+        0.1, description="Chance that a metadata field is hidden from a training example."
+    )
+    exclude_sources: tuple[str, ...] = Field(
+        (), description="Sources left out of training (BCN, HAM, MSK, none)."
+    )
+    seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
+    compile: Literal["auto", "on", "off"] = Field(
+        "auto", description="torch.compile: auto uses it on CUDA with enough epochs to repay it."
+    )
+    resident: Literal["auto", "on", "off"] = Field(
+        "auto", description="Keep the images in GPU memory: auto decides by free memory."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _yaml_spellings(cls, values: Any) -> Any:
+        """YAML reads on/off as booleans and 32 as a number: take them as they were meant."""
+        if not isinstance(values, Mapping):
+            return values
+        values = dict(values)
+        for key in ("compile", "resident"):
+            if isinstance(values.get(key), bool):
+                values[key] = "on" if values[key] else "off"
+        if values.get("precision") == 32:
+            values["precision"] = "32"
+        return values
+
+    @property
+    def ranks(self) -> int:
+        """Processes of one training job."""
+        return self.nodes * max(self.gpus_per_node, 1)
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Training:
+        if self.batch_size % self.ranks:
+            raise ValueError(
+                f"batch_size {self.batch_size} is global and cannot be shared out evenly over "
+                f"{self.nodes} nodes x {max(self.gpus_per_node, 1)} processes: "
+                f"use a multiple of {self.ranks}"
+            )
+        return self
+
+
+class Evaluation(_Section):
+    """How predictions are judged."""
+
+    bootstrap: int = Field(
+        2000, ge=0, le=100_000, description="Resamples for the 95 % intervals; 0: no intervals."
+    )
+    tta: bool = Field(False, description="Average predictions over eight flips and rotations.")
+    ood: Literal["energy", "msp"] = Field(
+        "energy", description="Score that tells images of no known class (official test)."
+    )
+
+
+class GradCam(_Section):
+    """Which heat maps are drawn."""
+
+    per_class: int = Field(4, ge=1, le=100, description="Right and wrong examples per class.")
+    method: Literal["gradcam", "gradcam++", "eigencam", "layercam"] = Field(
+        "gradcam", description="The class activation map."
+    )
+
+
+class Experiment(_Section):
+    """One experiment: the settings of `images`, `model` and `training` with its overrides."""
+
+    name: str
+    images: Images
+    model: Model
+    training: Training
+
+    def result_settings(self) -> str:
+        """JSON of the settings that decide the trained weights: none that are only execution."""
+        values = self.model_dump(mode="json")
+        del values["images"]["shards"]
+        for key in EXECUTION_KEYS:
+            del values["training"][key]
+        return json.dumps(values, sort_keys=True)
+
+    def execution_settings(self) -> str:
+        """JSON of the training settings that change how, not what, is computed."""
+        values = self.training.model_dump(mode="json", include=set(EXECUTION_KEYS))
+        return json.dumps(values, sort_keys=True)
+
+    @classmethod
+    def from_settings(cls, result: str, execution: str = "{}") -> Experiment:
+        """Rebuild an experiment from `result_settings` and `execution_settings`.
+
+        Raises:
+            InputError: text that is no JSON object, or holds invalid settings.
+        """
+        try:
+            values, how = json.loads(result), json.loads(execution)
+            values["training"] = values["training"] | how
+        except (ValueError, TypeError, KeyError) as error:
+            raise InputError(f"experiment settings are not the expected JSON: {error}") from None
+        experiment: Experiment = _build(cls, values, "experiment")
+        return experiment
+
+
+class Config(_Section):
+    """The whole configuration."""
+
+    data: Data = Data()
+    images: Images = Images()
+    splits: Splits = Splits()
+    model: Model = Model()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    gradcam: GradCam = GradCam()
+    experiments: dict[str, dict[str, Any]] = Field(
+        {"fusion": {}},
+        description="Name: overrides of images, model and training. The first is the main one.",
+    )
+
+    def experiment(self, name: str) -> Experiment:
+        """Settings of one experiment, its overrides applied.
+
+        Raises:
+            InputError: unknown name or invalid override.
+        """
+        if name not in self.experiments:
+            known = _nearest(name, self.experiments)
+            raise InputError(f"experiments: no experiment named {name!r}; {known}")
+        overrides = self.experiments[name] or {}
+        parts: dict[str, Any] = {"name": name}
+        for section in OVERRIDABLE:
+            base = getattr(self, section)
+            merged = base.model_dump() | dict(overrides.get(section) or {})
+            parts[section] = _build(type(base), merged, f"experiments.{name}.{section}")
+        return Experiment(**parts)
+
+    @property
+    def main_experiment(self) -> str:
+        """Name of the first experiment."""
+        return next(iter(self.experiments))
+
+
+def parse(values: Mapping[str, Any]) -> Config:
+    """Validate a configuration mapping.
+
+    Args:
+        values: as read from YAML; missing keys take their defaults.
+
+    Returns:
+        The typed configuration, every experiment's overrides checked.
+
+    Raises:
+        InputError: names each wrong key, the value found and, for a misspelt key, the nearest.
+    """
+    values = dict(values)
+    if values.get("experiments") is not None and not values["experiments"]:
+        raise InputError("experiments: at least one experiment is needed, e.g. `fusion: {}`")
+    config: Config = _build(Config, {k: v for k, v in values.items() if v is not None}, "")
+    for name, overrides in config.experiments.items():
+        _check_experiment(name, overrides)
+        config.experiment(name)
+    return config
+
+
+def read(path: Path) -> Config:
+    """Read and validate a configuration file.
+
+    Raises:
+        InputError: the file is missing, is no YAML mapping or holds invalid settings.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"{path}: cannot be read as YAML: {error}") from None
+    if not isinstance(values, Mapping | None):
+        raise InputError(f"{path}: expected keys and values, as in config/README.md")
+    return parse(values or {})
+
+
+def _check_experiment(name: str, overrides: Any) -> None:
+    if not EXPERIMENT_NAME.fullmatch(name):
+        raise InputError(
+            f"experiments: the name {name!r} becomes a folder: use letters, digits, - and _ only"
+        )
+    if not isinstance(overrides or {}, Mapping):
+        raise InputError(f"experiments.{name}: expected a mapping of sections, got {overrides!r}")
+    for section in overrides or {}:
+        if section not in OVERRIDABLE:
+            raise InputError(
+                f"experiments.{name}.{section}: an experiment may override "
+                f"{', '.join(OVERRIDABLE)} and nothing else"
+            )
+
+
+def _build(kind: type[BaseModel], values: Any, prefix: str) -> Any:
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        lines = [_explain(kind, item, prefix) for item in error.errors()]
+        raise InputError("configuration: " + "; ".join(lines)) from None
+
+
+def _explain(kind: type[BaseModel], item: Any, prefix: str) -> str:
+    path = [str(part) for part in item["loc"]]
+    key = ".".join([*([prefix] if prefix else []), *path]) or "configuration"
+    if item["type"] == "extra_forbidden":
+        return f"{key}: no such key; {_nearest(path[-1], _fields_at(kind, path[:-1]))}"
+    if item["type"] == "missing":
+        return f"{key}: missing"
+    message = item["msg"].removeprefix("Value error, ")
+    found = "" if isinstance(item["input"], dict | BaseModel) else f" (found {item['input']!r})"
+    return f"{key}: {message}{found}"
+
+
+def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
+    """Names of the fields of the section at `path` below `kind`."""
+    for part in path:
+        annotation: Any = kind.model_fields[part].annotation
+        options = [annotation, *getattr(annotation, "__args__", ())]
+        kind = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
+    return list(kind.model_fields)
+
+
+def _nearest(name: str, names: Any) -> str:
+    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
+    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

@@ -1,0 +1,149 @@
+"""Checks that need no cluster: cores, memory, GPU, disk, data and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from melanoma.cluster import needs
+from melanoma.config import Config, DataSet, Experiment
+from melanoma.doctor.findings import Finding, error, ok, warning
+from melanoma.doctor.surroundings import Surroundings
+from melanoma.errors import InputError
+from melanoma.weights import weights_file, weights_source
+
+ARCHIVE_MB = {"train": 9_100, "test": 3_600}
+"""Sizes of the official zips."""
+TEST_SHARE = 8_238 / 25_331
+"""The official test set's size, as a share of the training set's."""
+CHECKPOINTS_MB = 2_000
+"""Checkpoints, logs, tables and figures of one experiment."""
+
+
+def check_machine(config: Config, here: Surroundings) -> Iterator[Finding]:
+    """Cores and memory, against the job that needs most when everything runs here."""
+    what = f"this machine: {here.cores} cores, {here.memory_mb / 1e3:.0f} GB memory"
+    asked = max(int(needs.train(each)["mem_mb"] or 0) for each in experiments(config))
+    if here.memory_mb < asked:
+        yield warning(
+            f"{what}; a training may need {asked / 1e3:.0f} GB",
+            "train on a cluster, or lower training.batch_size or images.size",
+        )
+    else:
+        yield ok(what)
+
+
+def check_gpu(
+    trained: Iterable[Experiment], here: Surroundings, *, cluster: bool
+) -> Iterator[Finding]:
+    """GPUs of this machine, against what trains here; on a cluster the nodes have them."""
+    trained = list(trained)
+    answer = here.run(["nvidia-smi", "--query-gpu=name,driver_version", "--format=csv,noheader"])
+    gpus = [line.strip() for line in answer.out.splitlines() if line.strip()]
+    if answer.status == 0 and gpus:
+        yield ok(f"{len(gpus)} GPU here: {gpus[0]}")
+    elif cluster:
+        yield ok("no GPU here, which a submit host needs not have")
+    elif any(each.training.accelerator == "gpu" for each in trained):
+        yield error(
+            "no GPU here, and training.accelerator is gpu",
+            "train on a machine with an NVIDIA driver, or set training.accelerator: auto",
+        )
+    elif any(each.training.gpus_per_node for each in trained):
+        yield warning(
+            "no GPU here: training runs on the CPU",
+            "fine for the demo; the full data set needs a GPU or a cluster",
+        )
+    else:
+        yield ok("no GPU here, and none configured")
+
+
+def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
+    """Free space, against archives still to fetch, image stores and checkpoints."""
+    needed = CHECKPOINTS_MB * len(config.experiments) * config.splits.folds
+    for name, data_set in sets(config):
+        if _url(data_set.images) and not _fetched(here, name, "images").exists():
+            needed += ARCHIVE_MB[name]
+        share = TEST_SHARE if name == "test" else 1.0
+        for recipe in {each.images.recipe: each.images for each in experiments(config)}.values():
+            if not (here.folder / "results/images" / name / f"{recipe.recipe}.npy").exists():
+                # Frames, resized shards and the store lie side by side for a while.
+                needed += round(3.4 * needs.store_mb(recipe) * share)
+    free = here.free_mb(here.folder)
+    what = f"{free / 1e3:.0f} GB free in {here.folder}; about {needed / 1e3:.0f} GB are needed"
+    if free < needed:
+        yield error(what, "free some, or run in another folder: snakemake --directory ...")
+    else:
+        yield ok(what)
+
+
+def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
+    """Data files: there, or to be fetched from an address that answers."""
+    for name, data_set in sets(config):
+        for kind in ("images", "ground_truth", "metadata"):
+            source = getattr(data_set, kind)
+            if source is not None:
+                yield _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+
+
+def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
+    """Pretrained weights of every experiment: there, or to be fetched."""
+    seen = set()
+    for each in experiments(config):
+        try:
+            file = weights_file(each.model)
+            source = weights_source(each.model) if file else ""
+        except InputError as problem:
+            yield error(f"experiment {each.name}: {problem}", "set model.weights")
+            continue
+        if file and source not in seen:
+            seen.add(source)
+            yield _source("weights", source, here.folder / "resources/weights" / file, here)
+
+
+def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding:
+    if target.exists():
+        return ok(f"{what}: {target.relative_to(here.folder)}")
+    url = _url(source)
+    if url:
+        if here.reachable(url):
+            return ok(f"{what}: can be fetched from {url}")
+        place = target.relative_to(here.folder)
+        return error(
+            f"{what}: neither {place} nor an answer from {url}",
+            f"fetch it where there is internet and copy it to {place}",
+        )
+    path = here.folder / _path(source)
+    if path.is_file():
+        return ok(f"{what}: {path}")
+    return error(
+        f"{what}: the file {path} doesn't exist",
+        "correct the path; relative ones start from the working directory",
+    )
+
+
+def _url(source: str) -> str:
+    return source if urlsplit(source).scheme in ("http", "https") else ""
+
+
+def _path(source: str) -> Path:
+    if source.lower().startswith("file:"):
+        return Path(unquote(urlsplit(source).path))
+    return Path(source).expanduser()
+
+
+def _fetched(here: Surroundings, name: str, kind: str) -> Path:
+    suffix = ".zip" if kind == "images" else ".csv"
+    return here.folder / "resources/isic2019" / name / f"{kind}{suffix}"
+
+
+def sets(config: Config) -> list[tuple[str, DataSet]]:
+    """The configured data sets by name."""
+    found = [("train", config.data.train), ("test", config.data.test)]
+    return [(name, data_set) for name, data_set in found if data_set is not None]
+
+
+def experiments(config: Config) -> list[Experiment]:
+    """All experiments, their overrides applied."""
+    return [config.experiment(name) for name in config.experiments]

@@ -1,0 +1,323 @@
+"""95 % intervals by resampling whole lesions, and paired differences between experiments.
+
+Images of one lesion are alike: resampling images one by one would count them as independent and
+give intervals that are too narrow. Every resample draws as many groups as there are, with
+replacement, and each row counts as often as its group was drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import expit, logit, stdtrit
+
+from melanoma.evaluation import metrics
+from melanoma.evaluation.metrics import Figures, Ints
+from melanoma.evaluation.ranking import Floats, divide
+from melanoma.isic import CLASSES, MELANOMA
+
+Interval = tuple[float, float]
+
+LEVEL = 0.95
+"""Coverage that the intervals aim at."""
+
+_CELLS = 2_000_000
+"""Rows x resamples held at once: 8 MB a working array in float32, whatever the number of rows."""
+
+_LEAST_DEFINED = 0.5
+"""Share of resamples in which a figure must be defined for an interval to be given."""
+
+
+@dataclass(frozen=True)
+class Resamples:
+    """How often each row counts in each resample, made in blocks to bound the memory.
+
+    Attributes:
+        groups: int [n], group of each row, 0 to the number of groups - 1.
+        number: resamples; 0 gives no intervals.
+        seed: of the draws; equal seeds and groups give equal draws, which pairs experiments.
+    """
+
+    groups: Ints
+    number: int
+    seed: int
+
+    @classmethod
+    def by_group(cls, labels: NDArray[np.generic], number: int, seed: int = 0) -> Resamples:
+        """Resamples of whole groups.
+
+        Args:
+            labels: [n], any label of each row's group.
+            number: resamples.
+            seed: of the draws.
+        """
+        _, groups = np.unique(labels, return_inverse=True)
+        return cls(groups.astype(np.int64), number, seed)
+
+    @property
+    def size(self) -> int:
+        """Number of groups."""
+        return int(self.groups.max()) + 1 if len(self.groups) else 0
+
+    def _drawn(self) -> Iterator[Ints]:
+        """How often each group was drawn, int [b, groups], all blocks together `number` rows."""
+        rng = np.random.default_rng(self.seed)
+        block = max(1, _CELLS // max(len(self.groups), 1))
+        for start in range(0, self.number if self.size else 0, block):
+            rows = min(block, self.number - start)
+            drawn = rng.integers(0, self.size, size=(rows, self.size))
+            drawn += np.arange(rows)[:, None] * self.size
+            yield np.bincount(drawn.ravel(), minlength=rows * self.size).reshape(rows, self.size)
+
+    def blocks(self) -> Iterator[NDArray[np.float32]]:
+        """Row counts, float32 [n, at most a block], all blocks together `number` columns."""
+        for drawn in self._drawn():
+            yield np.ascontiguousarray(drawn.T.astype(np.float32)[self.groups])
+
+    def replicate(
+        self, statistics: Callable[[NDArray[np.float32]], dict[str, Floats]]
+    ) -> dict[str, Floats]:
+        """Statistics in every resample.
+
+        Args:
+            statistics: row counts [n, b] -> name -> float [..., b].
+
+        Returns:
+            name -> float [..., number]; empty without rows or resamples.
+        """
+        parts = [statistics(counts) for counts in self.blocks()]
+        names = parts[0] if parts else {}
+        return {name: np.concatenate([part[name] for part in parts], axis=-1) for name in names}
+
+    def freedom(self, replicates: Mapping[str, Floats]) -> dict[str, Floats]:
+        """Degrees of freedom of each statistic's standard error: few where few groups decide it.
+
+        A group's influence on a statistic is its covariance, over the resamples, with how often
+        the group was drawn (Efron 2014). The standard error is the sum of squared influences,
+        and its own spread follows from their fourth powers, as in Satterthwaite's formula. Both
+        sums are freed of what the finite number of resamples adds to them.
+
+        Args:
+            replicates: name -> float [..., number], from `replicate` of the same resamples.
+
+        Returns:
+            name -> float [...], between 1 and the number of groups less one.
+        """
+        flat = {name: v.reshape(-1, self.number) for name, v in replicates.items()}
+        if not flat:
+            return {}
+        stacked = np.vstack(list(flat.values()))
+        undefined = np.isnan(stacked)
+        centre = divide(np.where(undefined, 0.0, stacked).sum(axis=1), (~undefined).sum(axis=1))
+        deviation = np.where(undefined, 0.0, stacked - centre[:, None])
+        influence = np.zeros((len(stacked), self.size))
+        start = 0
+        for drawn in self._drawn():
+            influence += deviation[:, start : start + len(drawn)] @ (drawn - 1.0)
+            start += len(drawn)
+        influence /= self.number
+        noise = (deviation**2).mean(axis=1) / self.number
+        square = (influence**2).sum(axis=1) - self.size * noise
+        fourth = (influence**4).sum(axis=1) - 6 * noise * square - 3 * self.size * noise**2
+        share = np.maximum(divide(fourth, square**2) - 1 / self.size, 0.0)
+        most = max(self.size - 1.0, 1.0)
+        degrees = np.clip(
+            np.nan_to_num(divide(2.0 * np.ones_like(share), share), nan=most), 1, most
+        )
+        ends = np.cumsum([len(values) for values in flat.values()])[:-1]
+        return {
+            name: part.reshape(replicates[name].shape[:-1])
+            for name, part in zip(flat, np.split(degrees, ends), strict=True)
+        }
+
+
+def replicate_figures(truth: Ints, probabilities: Floats, resamples: Resamples) -> Figures | None:
+    """All classification figures in every resample; None without resamples.
+
+    Args:
+        truth: int [n].
+        probabilities: float [n, k].
+        resamples: of the same n rows.
+    """
+
+    def flat(counts: NDArray[np.float32]) -> dict[str, Floats]:
+        figures = metrics.compute(truth, probabilities, counts)
+        per_class = {f"class {name}": values for name, values in figures.per_class.items()}
+        return figures.headline | per_class | {"support": figures.support}
+
+    values = resamples.replicate(flat)
+    if not values:
+        return None
+    return Figures(
+        {name: values[name] for name in metrics.HEADLINE},
+        {name: values[f"class {name}"] for name in metrics.PER_CLASS},
+        values["support"],
+    )
+
+
+def interval(point: float, replicates: Floats, freedom: float, *, groups: int) -> Interval | None:
+    """Interval of a figure between 0 and 1: Student's t on the logit scale.
+
+    The bootstrap gives the standard error, carried to the logit scale by the delta method. Of
+    the intervals tried (percentile, basic, normal, BC, BCa) this one came closest to covering the
+    truth as often as it says (tests/benchmarks/coverage_of_intervals.py).
+
+    Args:
+        point: the figure.
+        replicates: float [b], NaN where a resample leaves it undefined.
+        freedom: degrees of freedom, from `Resamples.freedom`.
+        groups: groups behind the figure: those of the class, for a figure of one class.
+
+    Returns:
+        Lower and upper end; None where the figure is undefined, in half the resamples or more
+        too, or rests on one group. At 0 or 1 exactly, one-sided, as for that many independent
+        cases without an exception.
+    """
+    half = _half_width(point, replicates, freedom, groups)
+    if half is None:
+        return None
+    if point <= 0.0 or point >= 1.0:
+        reach = 1.0 - ((1.0 - LEVEL) / 2) ** (1.0 / groups)
+        return (0.0, reach) if point <= 0.0 else (1.0 - reach, 1.0)
+    centre, half = logit(point), half / (point * (1.0 - point))
+    return float(expit(centre - half)), float(expit(centre + half))
+
+
+def plain_interval(
+    point: float, replicates: Floats, freedom: float, *, groups: int
+) -> Interval | None:
+    """Interval of a figure without bounds, or of a difference: Student's t on its own scale.
+
+    Args:
+        point: the figure.
+        replicates: float [b], NaN where undefined.
+        freedom: degrees of freedom, from `Resamples.freedom`.
+        groups: groups behind the figure.
+
+    Returns:
+        Lower and upper end; None as for `interval`.
+    """
+    half = _half_width(point, replicates, freedom, groups)
+    return None if half is None else (point - half, point + half)
+
+
+def _half_width(point: float, replicates: Floats, freedom: float, groups: int) -> float | None:
+    """Half the width of a t interval; a bootstrap's standard error is a little too small."""
+    defined = replicates[~np.isnan(replicates)]
+    if np.isnan(point) or groups < 2 or len(defined) <= _LEAST_DEFINED * len(replicates):
+        return None
+    degrees = min(float(freedom), groups - 1.0)
+    error = float(defined.std()) * np.sqrt(1.0 + 1.0 / degrees)
+    return float(error * stdtrit(degrees, (1 + LEVEL) / 2))
+
+
+def interval_ends(
+    points: Mapping[str, Floats],
+    replicates: Mapping[str, Floats],
+    resamples: Resamples,
+    groups: int,
+    *,
+    bounded: bool = True,
+) -> dict[str, tuple[Floats, Floats]]:
+    """Intervals of several figures at several settings, e.g. thresholds.
+
+    Args:
+        points: name -> float [k].
+        replicates: name -> float [k, b]; empty without resamples.
+        resamples: that the replicates come from.
+        groups: groups behind the figures.
+        bounded: figures between 0 and 1 (`interval`), not others (`plain_interval`).
+
+    Returns:
+        name -> lower and upper ends, float [k] each; NaN where there is no interval.
+    """
+    freedom = resamples.freedom(replicates)
+    method = interval if bounded else plain_interval
+    result = {}
+    for name, values in points.items():
+        ends = np.full((2, len(values)), np.nan)
+        for k, value in enumerate(values if replicates else ()):
+            found = method(value, replicates[name][k], freedom[name][k], groups=groups)
+            ends[:, k] = found or np.nan
+        result[name] = (ends[0], ends[1])
+    return result
+
+
+def groups_of(labels: NDArray[np.generic], members: NDArray[np.bool_]) -> int:
+    """Number of groups that have a member, and of those that have a non-member: the smaller.
+
+    Args:
+        labels: group of each row [n].
+        members: bool [n].
+    """
+    return min(len(np.unique(labels[members])), len(np.unique(labels[~members])))
+
+
+@dataclass(frozen=True)
+class Estimated:
+    """Figures with their intervals.
+
+    Attributes:
+        figures: name -> figure, NaN where undefined.
+        intervals: name -> lower and upper end, or None.
+        per_class: name -> figure of each class.
+        per_class_intervals: name -> interval or None of each class.
+    """
+
+    figures: dict[str, float]
+    intervals: dict[str, Interval | None]
+    per_class: dict[str, list[float]]
+    per_class_intervals: dict[str, list[Interval | None]]
+
+
+def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estimated:
+    """All classification figures with their 95 % intervals.
+
+    Args:
+        truth: int [n], index into `CLASSES`.
+        probabilities: float [n, 8].
+        resamples: of the same rows; with none, every interval is None.
+    """
+    point = metrics.point_figures(truth, probabilities)
+    spread = replicate_figures(truth, probabilities, resamples)
+    classes = range(probabilities.shape[1])
+    sizes = [groups_of(resamples.groups, truth == index) for index in classes]
+    total = resamples.size
+    melanoma = sizes[CLASSES.index(MELANOMA)]
+    figures = {name: float(values[0]) for name, values in point.headline.items()}
+    per_class = {name: values[:, 0].tolist() for name, values in point.per_class.items()}
+    if spread is None:
+        nothing: list[Interval | None] = [None for _ in classes]
+        return Estimated(
+            figures, dict.fromkeys(figures), per_class, dict.fromkeys(per_class, nothing)
+        )
+    freedom = resamples.freedom(spread.headline)
+    class_freedom = resamples.freedom(spread.per_class)
+    return Estimated(
+        figures,
+        {
+            name: interval(
+                value,
+                spread.headline[name],
+                float(freedom[name]),
+                groups=melanoma if name.startswith("melanoma") else total,
+            )
+            for name, value in figures.items()
+        },
+        per_class,
+        {
+            name: [
+                interval(
+                    values[i],
+                    spread.per_class[name][i],
+                    float(class_freedom[name][i]),
+                    groups=sizes[i],
+                )
+                for i in classes
+            ]
+            for name, values in per_class.items()
+        },
+    )

@@ -1,0 +1,167 @@
+"""What the melanoma probability is worth at fixed thresholds: never chosen on these images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from melanoma.evaluation.bootstrap import Resamples, groups_of, interval_ends
+from melanoma.evaluation.operating_points import OperatingPoint
+from melanoma.evaluation.ranking import Floats, divide
+
+FIGURES = ("sensitivity", "specificity", "ppv", "npv")
+
+PREVALENCES = (0.01, 0.05, 0.10, 0.20)
+"""Shares of melanoma among the lesions examined, from screening to a specialised clinic."""
+
+THRESHOLDS = tuple(round(0.01 * step, 2) for step in range(1, 61))
+"""Threshold probabilities of the decision curve."""
+
+
+def table_columns(figures: Sequence[str]) -> list[str]:
+    """Column names of figures with the ends of their intervals."""
+    return [name for figure in figures for name in (figure, f"{figure}_low", f"{figure}_high")]
+
+
+def points_table(
+    melanoma: NDArray[np.bool_],
+    probability: Floats,
+    points: Mapping[str, OperatingPoint],
+    resamples: Resamples,
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Operating points as they do on these images.
+
+    Args:
+        melanoma: bool [n].
+        probability: float [n], calibrated.
+        points: chosen on validation.
+        resamples: of the same rows.
+
+    Returns:
+        One row a point: point, goal, target, threshold, images, melanomas, then sensitivity,
+        specificity, ppv, npv at the subset's own prevalence with _low and _high (95 %); and one
+        row a point and prevalence: point, prevalence, ppv, npv with _low and _high.
+    """
+    thresholds = np.array([point.threshold for point in points.values()])
+
+    def figures(weights: NDArray[np.floating]) -> dict[str, Floats]:
+        return _figures(*_counts(melanoma, probability, thresholds, weights))
+
+    found = {n: values[:, 0] for n, values in figures(np.ones((len(melanoma), 1))).items()}
+    spread = resamples.replicate(figures)
+    groups = groups_of(resamples.groups, melanoma)
+    reached = pd.DataFrame(
+        {
+            "point": list(points),
+            "goal": [point.goal for point in points.values()],
+            "target": [point.target for point in points.values()],
+            "threshold": thresholds,
+            "images": len(melanoma),
+            "melanomas": int(melanoma.sum()),
+        }
+    )
+    predictive = []
+    for prevalence in PREVALENCES:
+        values = _predictive_values(found, prevalence)
+        draws = _predictive_values(spread, prevalence) if spread else {}
+        table = pd.DataFrame({"point": list(points), "prevalence": prevalence})
+        predictive.append(_with_intervals(table, values, draws, resamples, groups))
+    return (
+        _with_intervals(reached, found, spread, resamples, groups),
+        pd.concat(predictive, ignore_index=True),
+    )
+
+
+def _with_intervals(
+    table: pd.DataFrame,
+    values: Mapping[str, Floats],
+    draws: Mapping[str, Floats],
+    resamples: Resamples,
+    groups: int,
+) -> pd.DataFrame:
+    """The table with a column for each figure and for the ends of its interval."""
+    ends = interval_ends(values, draws, resamples, groups)
+    columns = {}
+    for name, figure in values.items():
+        columns[name] = figure
+        columns[f"{name}_low"], columns[f"{name}_high"] = ends[name]
+    return table.assign(**columns)
+
+
+def _counts(
+    melanoma: NDArray[np.bool_],
+    probability: Floats,
+    thresholds: Floats,
+    weights: NDArray[np.floating],
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Weight of hits and of false alarms [t, b], of melanomas and of others [b]."""
+    called = (probability[:, None] >= thresholds).astype(weights.dtype)
+    hits = called[melanoma].T @ weights[melanoma]
+    alarms = called[~melanoma].T @ weights[~melanoma]
+    return (
+        hits.astype(np.float64),
+        alarms.astype(np.float64),
+        weights[melanoma].sum(axis=0, dtype=np.float64),
+        weights[~melanoma].sum(axis=0, dtype=np.float64),
+    )
+
+
+def _figures(hits: Floats, alarms: Floats, melanomas: Floats, others: Floats) -> dict[str, Floats]:
+    missed, cleared = melanomas - hits, others - alarms
+    return {
+        "sensitivity": divide(hits, melanomas),
+        "specificity": divide(cleared, others),
+        "ppv": divide(hits, hits + alarms),
+        "npv": divide(cleared, cleared + missed),
+    }
+
+
+def _predictive_values(values: Mapping[str, Floats], prevalence: float) -> dict[str, Floats]:
+    """PPV and NPV that a sensitivity and a specificity give at a prevalence (Bayes)."""
+    sensitivity, specificity = values["sensitivity"], values["specificity"]
+    hits, alarms = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    missed, cleared = (1 - sensitivity) * prevalence, specificity * (1 - prevalence)
+    return {"ppv": divide(hits, hits + alarms), "npv": divide(cleared, cleared + missed)}
+
+
+def decision_curve(
+    melanoma: NDArray[np.bool_], probability: Floats, resamples: Resamples
+) -> pd.DataFrame:
+    """Net benefit of acting on the model (Vickers and Elkin 2006).
+
+    Args:
+        melanoma: bool [n].
+        probability: float [n], calibrated.
+        resamples: of the same rows.
+
+    Returns:
+        threshold, model, model_low, model_high (95 %), all (everyone is treated); treating no
+        one has net benefit 0. In true positives per image; empty without rows.
+    """
+    thresholds = np.array(THRESHOLDS)
+    odds = (thresholds / (1 - thresholds))[:, None]
+
+    def benefit(weights: NDArray[np.floating]) -> dict[str, Floats]:
+        hits, alarms, melanomas, others = _counts(melanoma, probability, thresholds, weights)
+        total = melanomas + others
+        return {
+            "model": divide(hits - alarms * odds, total),
+            "all": divide(melanomas - others * odds, total),
+        }
+
+    point = {name: v[:, 0] for name, v in benefit(np.ones((len(melanoma), 1))).items()}
+    draws = resamples.replicate(benefit)
+    groups = groups_of(resamples.groups, melanoma)
+    low, high = interval_ends(point, draws, resamples, groups, bounded=False)["model"]
+    return pd.DataFrame(
+        {
+            "threshold": thresholds,
+            "model": point["model"],
+            "model_low": low,
+            "model_high": high,
+            "all": point["all"],
+        }
+    )

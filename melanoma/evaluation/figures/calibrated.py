@@ -1,0 +1,114 @@
+"""Reliability diagrams and the decision curve."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from melanoma import style
+from melanoma.evaluation.figures import parts
+
+_KINDS = (("raw", "o", 1), ("calibrated", "s", 0))
+_TITLES = {"decision": "Decided class", "melanoma": "Melanoma"}
+
+
+def draw_reliability(
+    table: pd.DataFrame, summary: Mapping[str, Mapping[str, Any]], path: Path, subset: str
+) -> None:
+    """Predicted against observed, before and after calibration, above the number of images.
+
+    Args:
+        table: reliability.csv.
+        summary: "raw" and "calibrated" -> ece and more, of the subset.
+        path: the figure.
+        subset: the one shown.
+    """
+    rows = table[table["subset"] == subset]
+    figure, axes = style.new_figure(
+        13, 7.6, rows=2, columns=2, sharex="col", gridspec_kw={"height_ratios": [3, 1]}
+    )
+    with style.styled():
+        for column, of in enumerate(_TITLES):
+            top, bottom = axes[column], axes[2 + column]
+            top.plot([0, 1], [0, 1], color=style.MUTED, linestyle=":", linewidth=1.2)
+            for kind, marker, colour in _KINDS:
+                part = rows[(rows["of"] == of) & (rows["probabilities"] == kind)]
+                ece = summary[kind]["ece"]
+                extra = f" (ECE {ece:.3f})" if of == "decision" and ece is not None else ""
+                _diagram(top, part, style.SERIES_COLOURS[colour], marker, kind + extra)
+                _histogram(bottom, part, style.SERIES_COLOURS[colour], kind)
+            top.set_title(f"{_TITLES[of]}, {parts.SUBSETS.get(subset, subset)}")
+            top.set_ylim(-0.02, 1.02)
+            top.set_xlim(-0.02, 1.02)
+            top.legend(loc="upper left")
+            bottom.set_xlabel("predicted probability")
+        axes[0].set_ylabel("share that came true")
+        axes[2].set_ylabel("images")
+        figure.supxlabel("bars: 95 % intervals, images taken as independent", fontsize=11)
+    style.save_figure(figure, path)
+
+
+def _diagram(axis: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:
+    errors = np.abs(
+        part[["observed_low", "observed_high"]].to_numpy().T - part["observed"].to_numpy()
+    )
+    axis.errorbar(
+        part["probability"],
+        part["observed"],
+        yerr=errors,
+        color=colour,
+        marker=marker,
+        markersize=6,
+        elinewidth=1.2,
+        label=label,
+    )
+
+
+def _histogram(axis: Axes, part: pd.DataFrame, colour: str, kind: str) -> None:
+    """Counts on a log scale: most images lie in the outermost bins."""
+    middle = (part["low"] + part["high"]) / 2
+    shift = -0.021 if kind == "raw" else 0.021
+    axis.bar(middle + shift, part["n"], width=0.04, color=colour)
+    axis.set_yscale("log")
+    axis.set_ylim(bottom=0.7)
+    axis.grid(visible=False, axis="x")
+
+
+def draw_decision_curve(table: pd.DataFrame, path: Path, *, subset: str) -> None:
+    """Net benefit of the model, of treating everyone and of treating no one.
+
+    Args:
+        table: decision_curve.csv.
+        path: the figure.
+        subset: the one shown.
+    """
+    rows = table[table["subset"] == subset]
+    figure, axes = style.new_figure(9, 5.6)
+    axis, percent = axes[0], 100 * rows["threshold"]
+    with style.styled():
+        axis.fill_between(
+            percent,
+            rows["model_low"],
+            rows["model_high"],
+            color=style.SERIES_COLOURS[0],
+            alpha=0.2,
+            linewidth=0,
+        )
+        axis.plot(percent, rows["model"], color=style.SERIES_COLOURS[0], label="model (95 %)")
+        axis.plot(
+            percent, rows["all"], color=style.SERIES_COLOURS[1], linestyle="--", label="excise all"
+        )
+        axis.axhline(0, color=style.INK, linewidth=1.2, label="excise none")
+        top = np.nanmax([rows["model"].max(), rows["model_high"].max(), 0.01])
+        axis.set_ylim(-0.15 * top, 1.08 * top)
+        axis.set_xlim(0, percent.max())
+        axis.set_xlabel("melanoma probability from which a lesion is excised (%)")
+        axis.set_ylabel("net benefit")
+        axis.set_title(f"Decision curve, {parts.SUBSETS.get(subset, subset)}")
+        axis.legend(loc="upper right")
+    style.save_figure(figure, path)

@@ -1,0 +1,79 @@
+"""Experiments side by side: their figures, and their differences to the first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from melanoma import style
+from melanoma.evaluation.figures import parts
+
+FIGURES = ("balanced_accuracy", "macro_auroc", "melanoma_auroc", "melanoma_sensitivity")
+
+
+def draw_comparison(table: pd.DataFrame, path: Path) -> None:
+    """Above the figures of every experiment, below their differences to the first.
+
+    Args:
+        table: comparison.csv.
+        path: the figure.
+    """
+    names = [str(name) for name in table["experiment"].unique()]
+    several = len(names) > 1
+    height = 1.6 + 0.45 * len(names) * (2 if several else 1) + (1.2 if several else 0)
+    figure, axes = style.new_figure(
+        14, height, rows=2 if several else 1, columns=len(FIGURES), sharey="row"
+    )
+    with style.styled():
+        for column, figure_name in enumerate(FIGURES):
+            rows = table[table["figure"] == figure_name].reset_index(drop=True)
+            _values(axes[column], rows, figure_name)
+            if several:
+                _differences(axes[len(FIGURES) + column], rows.iloc[1:])
+        parts.rows_axis(axes[0], names, [float(place) for place in range(len(names))])
+        if several:
+            places = [float(place) for place in range(len(names) - 1)]
+            parts.rows_axis(axes[len(FIGURES)], names[1:], places)
+            axes[len(FIGURES)].set_title(f"difference to {names[0]}")
+        subset = str(table["subset"].iloc[0])
+        figure.supxlabel(
+            f"{parts.SUBSETS.get(subset, subset)}; {parts.INTERVAL_NOTE}, the same lesions for all;"
+            " open: zero lies in the interval",
+            fontsize=11,
+        )
+    style.save_figure(figure, path)
+
+
+def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
+    table = rows.rename(columns={"value": name, "low": f"{name}_low", "high": f"{name}_high"})
+    places = [float(place) for place in range(len(table))]
+    parts.dots(axis, table, name, places, colours=style.SERIES_COLOURS[0])
+    axis.set_title(parts.name_of(name))
+    axis.tick_params(axis="y", length=0)
+    low, high = table[[f"{name}_low", name, f"{name}_high"]].min().min(), 1.0
+    axis.set_xlim(max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0, high)
+
+
+def _differences(axis: Axes, rows: pd.DataFrame) -> None:
+    axis.tick_params(axis="y", length=0)
+    axis.axvline(0, color=style.INK, linewidth=1.2)
+    for place, (_, row) in enumerate(rows.iterrows()):
+        colour = style.SERIES_COLOURS[1]
+        ends = [row["difference_low"], row["difference_high"]]
+        axis.plot(ends, [place, place], color=colour, solid_capstyle="round")
+        axis.plot(
+            [row["difference"]],
+            [place],
+            "o",
+            color=colour,
+            markersize=7,
+            markerfacecolor=colour if str(row["beyond_noise"]) == "True" else "white",
+        )
+    reach = np.nanmax(
+        np.abs(rows[["difference", "difference_low", "difference_high"]].to_numpy(np.float64))
+    )
+    if reach > 0:
+        axis.set_xlim(-1.1 * reach, 1.1 * reach)

@@ -1,0 +1,122 @@
+"""Operating points and subgroups as dots with intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from melanoma import style
+from melanoma.evaluation.figures import parts
+
+SUBGROUPS = (
+    "balanced_accuracy",
+    "macro_auroc",
+    "melanoma_auroc",
+    "sensitivity_at_point",
+    "specificity_at_point",
+)
+_OVERALL = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
+
+
+def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[str]) -> None:
+    """What each threshold chosen on validation reaches, on every subset.
+
+    Args:
+        table: operating_points.csv.
+        path: the figure.
+        subsets: the ones shown.
+    """
+    columns = ("sensitivity", "specificity", "ppv")
+    figure, axes = style.new_figure(13, 5.6, columns=len(columns), sharey=True)
+    points = table.drop_duplicates("point")
+    with style.styled():
+        for axis, name in zip(axes, columns, strict=True):
+            for number, subset in enumerate(subsets):
+                rows = table[table["subset"] == subset]
+                parts.dots(
+                    axis,
+                    rows,
+                    name,
+                    [
+                        place + 0.26 * (number - (len(subsets) - 1) / 2)
+                        for place in range(len(rows))
+                    ],
+                    colours=style.SERIES_COLOURS[number],
+                    label=parts.SUBSETS.get(subset, subset),
+                    marker="os^"[number % 3],
+                )
+            for place, (goal, target) in enumerate(_goals(points)):
+                if goal == name:
+                    axis.plot([target] * 2, [place - 0.4, place + 0.4], color=style.INK, lw=1.5)
+            parts.limit(axis, table, name)
+            axis.set_title(name.upper() if name == "ppv" else name)
+        if points.empty:
+            parts.note(axes[0], "no melanoma to choose a threshold on")
+        else:
+            labels = [f"{goal} {100 * target:.0f} %" for goal, target in _goals(points)]
+            parts.rows_axis(axes[0], labels, [float(place) for place in range(len(points))])
+            # Outside the axes, where no dot can be.
+            figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
+            figure.supxlabel(
+                f"thresholds from validation; upright line: the goal; {parts.INTERVAL_NOTE}",
+                fontsize=11,
+            )
+    style.save_figure(figure, path)
+
+
+def _goals(points: pd.DataFrame) -> list[tuple[str, float]]:
+    return [(str(g), float(t)) for g, t in zip(points["goal"], points["target"], strict=True)]
+
+
+def draw_subgroups(
+    table: pd.DataFrame, metrics: Mapping[str, Any], path: Path, *, subset: str
+) -> None:
+    """Figures of every subgroup; the dashed line is the whole subset's.
+
+    Args:
+        table: subgroups.csv.
+        metrics: metrics.json.
+        path: the figure.
+        subset: the one shown.
+    """
+    rows = table[table["subset"] == subset].reset_index(drop=True)
+    places = _places(rows)
+    overall: dict[str, float | None] = {name: metrics[subset].get(name) for name in _OVERALL}
+    melanoma = metrics["melanoma"]
+    point = melanoma["reached"].get(subset, {}).get(melanoma["default"], {})
+    for name in ("sensitivity", "specificity"):
+        overall[f"{name}_at_point"] = point.get(name)
+    figure, axes = style.new_figure(
+        15, 1.8 + 0.36 * (max(places) + 1), columns=len(SUBGROUPS), sharey=True
+    )
+    with style.styled():
+        for axis, name in zip(axes, SUBGROUPS, strict=True):
+            parts.dots(axis, rows, name, places, colours=style.SERIES_COLOURS[0])
+            value = overall[name]
+            if value is not None:
+                axis.axvline(value, color=style.SERIES_COLOURS[1], linestyle="--", linewidth=1.5)
+            parts.limit(axis, rows, name)
+            axis.set_title(parts.name_of(name).replace(" ", "\n", 1))
+        parts.rows_axis(axes[0], [_label(row) for _, row in rows.iterrows()], places)
+        figure.supxlabel(
+            f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; sensitivity and specificity"
+            f" at the default operating point;\n{parts.INTERVAL_NOTE}; no dots: too few images",
+            fontsize=11,
+        )
+    style.save_figure(figure, path)
+
+
+def _places(rows: pd.DataFrame) -> list[float]:
+    """Heights of the rows, with a gap between variables."""
+    changes = (rows["variable"] != rows["variable"].shift()).cumsum() - 1
+    return [float(place) + 0.7 * float(gap) for place, gap in enumerate(changes)]
+
+
+def _label(row: pd.Series) -> str:
+    name = str(row["part"])
+    if row["variable"] != "metadata":
+        name = f"{row['variable']}: {name}"
+    return f"{name}  (n = {row['images']}, MEL {row['melanomas']})"

@@ -1,0 +1,85 @@
+"""What several figures share: names of subsets, dots with intervals, a note in place of a plot."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from melanoma import style
+
+SUBSETS = {"val": "validation", "test": "test", "official": "official test"}
+
+NAMES = {
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "macro_auroc": "macro AUROC",
+    "melanoma_auroc": "melanoma AUROC",
+    "melanoma_sensitivity": "melanoma sensitivity",
+    "sensitivity_at_point": "sensitivity",
+    "specificity_at_point": "specificity",
+    "auroc": "AUROC",
+    "average_precision": "average precision",
+    "f1": "F1",
+}
+"""Figures as they are spelt on axes; others by their own name."""
+
+INTERVAL_NOTE = "bars: 95 % intervals, resampled by lesion"
+
+
+def name_of(figure: str) -> str:
+    """A figure's name as spelt on an axis."""
+    return NAMES.get(figure, figure)
+
+
+def dots(
+    axis: Axes,
+    table: pd.DataFrame,
+    figure: str,
+    places: Sequence[float],
+    *,
+    colours: str | Sequence[str],
+    label: str | None = None,
+    marker: str = "o",
+) -> None:
+    """Values as dots with their intervals, horizontally.
+
+    Args:
+        axis: to draw in.
+        table: columns `figure`, `figure`_low and `figure`_high; NaN draws nothing.
+        figure: the column.
+        places: height of each row.
+        colours: of all rows or of each.
+        label: in the legend.
+        marker: matplotlib's.
+    """
+    hues = [colours] * len(table) if isinstance(colours, str) else list(colours)
+    values = table[[f"{figure}_low", figure, f"{figure}_high"]].to_numpy(np.float64)
+    for place, hue, (low, value, high) in zip(places, hues, values, strict=True):
+        axis.plot([low, high], [place, place], color=hue, linewidth=2.0, solid_capstyle="round")
+        axis.plot([value], [place], marker, color=hue, markersize=7, label=label)
+        label = None
+
+
+def rows_axis(axis: Axes, labels: Sequence[str], places: Sequence[float]) -> None:
+    """Name the rows of a dot plot, from the top down."""
+    axis.set_yticks(list(places), list(labels))
+    axis.set_ylim(max(places) + 0.6, min(places) - 0.6)
+
+
+def limit(axis: Axes, table: pd.DataFrame, figure: str) -> None:
+    """Show a figure's whole range; of an area under the ROC curve only what beats chance."""
+    lowest = table[[figure, f"{figure}_low"]].min().min()
+    start = 0.5 if figure.endswith("auroc") and not lowest < 0.5 else 0.0
+    axis.set_xlim(start, 1.0 + 0.02 * (1.0 - start))
+    axis.tick_params(axis="y", length=0)
+
+
+def note(axis: Axes, text: str) -> None:
+    """Say why there is nothing to see."""
+    axis.set_axis_off()
+    axis.text(0.5, 0.5, text, ha="center", va="center", color=style.MUTED)

@@ -1,0 +1,96 @@
+"""Training curves of all folds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from melanoma import style
+
+_PANELS = (
+    ("Loss", ("train_loss", "val_loss")),
+    ("Validation: by decided class", ("val_balanced_accuracy", "val_accuracy")),
+    ("Validation: F1 and AUROC", ("val_macro_f1", "val_macro_auroc")),
+    ("Learning rate", ("lr_head", "lr_stem")),
+)
+
+_NAMES = {
+    "train_loss": "training",
+    "val_loss": "validation",
+    "val_balanced_accuracy": "balanced accuracy",
+    "val_accuracy": "accuracy",
+    "val_macro_f1": "macro F1",
+    "val_macro_auroc": "macro AUROC",
+    "lr_head": "head",
+    "lr_stem": "stem",
+}
+
+
+def join_histories(histories: Sequence[Path]) -> pd.DataFrame:
+    """The folds' histories one below the other, with a column fold in front.
+
+    Args:
+        histories: history.csv of fold 0, 1, ...
+    """
+    tables = []
+    for fold, path in enumerate(histories):
+        table = pd.read_csv(path)
+        table.insert(0, "fold", fold)
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True)
+
+
+def draw_history(table: pd.DataFrame, path: Path) -> None:
+    """Loss, figures and learning rates by epoch; a dotted line where a stage begins.
+
+    Args:
+        table: from `join_histories`.
+        path: the figure.
+    """
+    figure, axes = style.new_figure(13, 8, rows=2, columns=2, sharex=True)
+    with style.styled():
+        for axis, (title, columns) in zip(axes, _PANELS, strict=True):
+            for number, column in enumerate(columns):
+                _lines(axis, table, column, style.SERIES_COLOURS[number])
+            _stages(axis, table)
+            axis.set_title(title)
+            axis.legend(loc="best")
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes[1].set_ylim(0, 1.02)
+        axes[2].set_ylim(0, 1.02)
+        if (table["lr_head"] > 0).any():
+            axes[3].set_yscale("log")
+        folds = table["fold"].nunique()
+        note = f"; one line for each of {folds} folds" if folds > 1 else ""
+        figure.supxlabel(f"epoch{note}; dotted: the backbone starts to learn", fontsize=11)
+    style.save_figure(figure, path)
+
+
+def _lines(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
+    label: str | None = _NAMES[column]
+    several = table["fold"].nunique() > 1
+    for _, rows in table.groupby("fold", sort=True):
+        # A learning rate of zero has no place on a log scale: the stem's while it is frozen.
+        values = rows[column].where(rows[column] > 0) if column.startswith("lr_") else rows[column]
+        axis.plot(
+            rows["epoch"],
+            values,
+            color=colour,
+            alpha=0.7 if several else 1.0,
+            linewidth=1.5 if several else 2.0,
+            marker="o" if len(rows) < 3 else "",
+            label=label,
+        )
+        label = None
+
+
+def _stages(axis: Axes, table: pd.DataFrame) -> None:
+    """Mark the epochs in which fold 0 changes to another stage."""
+    first = table[table["fold"] == 0]
+    begins = first["epoch"][first["stage"] != first["stage"].shift()].iloc[1:]
+    for epoch in begins:
+        axis.axvline(epoch - 0.5, color=style.MUTED, linestyle=":", linewidth=1.5)

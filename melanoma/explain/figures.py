@@ -1,0 +1,89 @@
+"""The one figure of the checks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from melanoma import style
+from melanoma.explain.checks import BORDER, DELETION, OUTSIDE, RANDOMISED
+
+_ALIKE = 0.5
+"""Rank correlation above which maps of random and trained weights are too much alike."""
+
+
+def draw_checks(table: pd.DataFrame, path: Path, *, note: str = "") -> None:
+    """Draw the three checks side by side.
+
+    Args:
+        table: from `checks.run_checks`; may be empty.
+        path: ends in .svg or .png.
+        note: what to write where there is nothing to draw.
+    """
+    figure, axes = style.new_figure(15, 4.8, columns=3)
+    with style.styled():
+        for axis, draw in zip(axes, (_randomised, _shares, _deletion), strict=True):
+            if len(table):
+                draw(axis, table)
+            else:
+                axis.set_axis_off()
+        if not len(table):
+            axes[0].text(0, 0.5, note)
+    style.save_figure(figure, path)
+
+
+def _part(table: pd.DataFrame, check: str) -> pd.DataFrame:
+    return table[table["check"] == check]
+
+
+def _randomised(axis: Axes, table: pd.DataFrame) -> None:
+    part = _part(table, RANDOMISED)
+    places = np.arange(len(part) + 1)
+    names = ["none", *part["item"]]
+    axis.plot(places, [1.0, *part["value"]], "o-", color=style.SERIES_COLOURS[0])
+    axis.axhline(_ALIKE, color=style.MUTED, linestyle="--", linewidth=1.2)
+    axis.text(places[-1], _ALIKE + 0.02, "too much alike above", ha="right", color=style.MUTED)
+    axis.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
+    axis.set_ylim(min(-0.25, float(np.nanmin([0.0, *part["value"]])) - 0.05), 1.05)
+    axis.set_xlabel("weights made random down to")
+    axis.set_ylabel("rank correlation with the map")
+    axis.set_title("Do maps depend on the weights?")
+
+
+def _shares(axis: Axes, table: pd.DataFrame) -> None:
+    classes = list(dict.fromkeys(_part(table, OUTSIDE)["item"]))
+    places = np.arange(len(classes))
+    for offset, check, colour in ((-0.2, OUTSIDE, 0), (0.2, BORDER, 1)):
+        part = _part(table, check).set_index("item")
+        hue = style.SERIES_COLOURS[colour]
+        values = part["value"].reindex(classes)
+        axis.bar(places + offset, values, 0.38, color=hue, label=check)
+        if len(part):
+            area = part["expected_by_chance"].iloc[0]
+            axis.axhline(area, color=hue, linestyle="--", linewidth=1.2)
+    axis.set_xticks(places, classes)
+    axis.set_ylim(0, 1.25)
+    axis.set_yticks(np.linspace(0, 1, 6))
+    axis.set_xlabel("true class")
+    axis.set_ylabel("share of the heat")
+    axis.set_title("Where is the heat? (dashed: area)")
+    axis.legend(loc="upper left", ncols=2)
+
+
+def _deletion(axis: Axes, table: pd.DataFrame) -> None:
+    part = _part(table, DELETION)
+    curve, mean = part[part["item"] != "mean"], part[part["item"] == "mean"].iloc[0]
+    shares = curve["item"].astype(float)
+    columns = (("hottest first", "value", "o-"), ("random places", "expected_by_chance", "s--"))
+    for number, (name, column, mark) in enumerate(columns):
+        label = f"{name}: mean {mean[column]:.2f}"
+        axis.plot(shares, curve[column], mark, color=style.SERIES_COLOURS[number], label=label)
+    axis.set_ylim(0, 1.18)
+    axis.set_yticks(np.linspace(0, 1, 6))
+    axis.set_xlabel("share of the image blurred")
+    axis.set_ylabel("probability of predicted class")
+    axis.set_title("Does blurring hot places matter?")
+    axis.legend(loc="upper right")

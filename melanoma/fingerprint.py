@@ -1,0 +1,197 @@
+"""Fingerprints of images: what stays of one when it is resized, recompressed, cropped or turned.
+
+A fingerprint is the discrete cosine transform of the centre square's small grey thumbnail,
+without its mean and with each coefficient weighted by its frequency. Photographs of skin are
+all alike at low frequencies (a dark spot on a bright ground), so that plain thumbnails of
+different lesions correlate up to 0.98; weighted, amplitudes are nearly equal over frequencies
+and unrelated images correlate far less than copies do. A flip changes the sign of odd
+coefficients and a turn transposes them, so that all eight views are compared at the cost of two.
+Crops to the centre square match their whole frame since the centre square alone is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32]
+Pixels = NDArray[np.uint8]
+
+SIDE = 16
+"""Coefficients kept in each direction."""
+
+VIEWS = 8
+"""Flips and quarter turns: bit 0 mirrors left and right, bit 1 top and bottom, bit 2 transposes."""
+
+_THUMBNAIL = 32
+"""Side of the thumbnail in pixels, twice `SIDE`: the highest frequencies are mostly compression."""
+
+_LEAST = 64
+"""Shortest side in pixels to which an image is decoded: at half of it, copies of 256 pixel
+images resized to 60 % fell from a correlation of 0.95 to 0.90 with their original."""
+
+_POWER = 1.5
+"""Exponent of the frequency in the weights. Of 0, 0.5, 1, 1.5 and 2 it parted copies from
+unrelated images best, 0.95 against 0.88 at the worst of 400 and 1.8 million."""
+
+_REDUCTIONS = {
+    1: cv2.IMREAD_GRAYSCALE,
+    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
+    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
+    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
+}
+
+
+def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels | None:
+    """Decode a JPEG to grey at 1, 1/2, 1/4 or 1/8 of its size, whichever is quickest.
+
+    Args:
+        jpeg: the file's content.
+        short_side: its shorter side in pixels.
+        least: shorter side in pixels that is wanted at least, where the image has it.
+
+    Returns:
+        uint8[height, width], or None where it does not decode.
+    """
+    factor = next((f for f in (8, 4, 2) if short_side // f >= least), 1)
+    try:
+        grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _REDUCTIONS[factor])
+    except cv2.error:
+        return None
+    return None if grey is None else np.asarray(grey, np.uint8)
+
+
+def thumbnail(grey: Pixels, side: int) -> Pixels:
+    """Resize the centre square.
+
+    Args:
+        grey: uint8[height, width].
+        side: wanted side in pixels.
+
+    Returns:
+        uint8[side, side].
+    """
+    height, width = grey.shape
+    short = min(height, width)
+    top, left = (height - short) // 2, (width - short) // 2
+    square = grey[top : top + short, left : left + short]
+    return np.asarray(cv2.resize(square, (side, side), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def fingerprint(grey: Pixels) -> str:
+    """Fingerprint of an image.
+
+    Args:
+        grey: uint8[height, width], the whole frame.
+
+    Returns:
+        The `SIDE` x `SIDE` weighted coefficients as int8 in hex, 512 digits; all zero for an
+        image of one shade.
+    """
+    small = thumbnail(grey, _THUMBNAIL).astype(np.float32)
+    weighted = cv2.dct(small)[:SIDE, :SIDE] * _weights()
+    largest = float(np.abs(weighted).max())
+    if largest < 1.0:
+        return bytes(SIDE * SIDE).hex()
+    levels: NDArray[np.int8] = np.rint(weighted * (127 / largest)).astype(np.int8)
+    return levels.tobytes().hex()
+
+
+def _weights() -> Floats:
+    frequency = np.arange(SIDE, dtype=np.float32)
+    return np.asarray(np.hypot(frequency[:, None], frequency[None]) ** _POWER, np.float32)
+
+
+def decode_fingerprints(texts: Iterable[str]) -> Floats:
+    """Turn fingerprints into vectors of unit length.
+
+    Args:
+        texts: as `fingerprint` gives them; "" counts as an image of one shade.
+
+    Returns:
+        float32[n, SIDE, SIDE]; all zero for images of one shade, which match nothing.
+
+    Raises:
+        ValueError: a text that is no fingerprint.
+    """
+    blank = bytes(SIDE * SIDE)
+    data = b"".join(bytes.fromhex(text) if text else blank for text in texts)
+    vectors = np.frombuffer(data, np.int8).astype(np.float32).reshape(-1, SIDE, SIDE)
+    length = np.sqrt(np.square(vectors).sum(axis=(1, 2), keepdims=True))
+    return np.asarray(vectors / np.maximum(length, 1e-6), np.float32)
+
+
+def split_parity(vectors: Floats, *, transposed: bool = False) -> Floats:
+    """Sort coefficients by whether they change sign when the image is mirrored.
+
+    Args:
+        vectors: float32[n, SIDE, SIDE] from `decode_fingerprints`.
+        transposed: of the transposed images.
+
+    Returns:
+        float32[4, n, SIDE * SIDE / 4]: even in both directions, odd across, odd down, odd in both.
+    """
+    turned = vectors.transpose(0, 2, 1) if transposed else vectors
+    parts = [turned[:, down::2, across::2] for down in (0, 1) for across in (0, 1)]
+    return np.ascontiguousarray(np.stack(parts).reshape(4, len(vectors), SIDE * SIDE // 4))
+
+
+def best_correlation(a: Floats, b: Floats, b_transposed: Floats) -> Floats:
+    """Correlation of every image of one block with every one of another, under the best view.
+
+    Args:
+        a: float32[4, n, k] from `split_parity`.
+        b: float32[4, m, k], likewise.
+        b_transposed: float32[4, m, k], likewise, of the transposed images.
+
+    Returns:
+        float32[n, m] in [-1, 1].
+    """
+    best = None
+    for other in (b, b_transposed):
+        even, across, down, both = (p @ q.T for p, q in zip(a, other, strict=True))
+        straight = even + across + np.abs(down + both)
+        mirrored = even - across + np.abs(down - both)
+        highest = np.maximum(straight, mirrored)
+        best = highest if best is None else np.maximum(best, highest)
+    assert best is not None
+    return np.asarray(best, np.float32)
+
+
+def view_correlations(a: Floats, b: Floats) -> Floats:
+    """Correlation of paired images under each view.
+
+    Args:
+        a: float32[n, SIDE, SIDE].
+        b: float32[n, SIDE, SIDE], one for each of `a`.
+
+    Returns:
+        float32[n, VIEWS]: of a with that view of b.
+    """
+    found = []
+    for transposed in (False, True):
+        parts = split_parity(a) * split_parity(b, transposed=transposed)
+        even, across, down, both = parts.sum(axis=2)
+        for flip_down in (1, -1):
+            for flip_across in (1, -1):
+                signs = flip_across * across + flip_down * down + flip_down * flip_across * both
+                found.append(even + signs)
+    return np.asarray(np.stack(found, axis=1), np.float32)
+
+
+def turn(pixels: Pixels, view: int) -> Pixels:
+    """One of the eight views of a square image.
+
+    Args:
+        pixels: uint8[side, side].
+        view: 0 to 7, see `VIEWS`.
+
+    Returns:
+        uint8[side, side], contiguous.
+    """
+    turned = pixels.T if view & 4 else pixels
+    turned = turned[::-1] if view & 2 else turned
+    return np.ascontiguousarray(turned[:, ::-1] if view & 1 else turned)

@@ -1,0 +1,104 @@
+"""What a JPEG file says of itself, read from its markers without decoding a pixel.
+
+Sources: ITU-T T.81, annex B (markers, frame header).
+"""
+
+from __future__ import annotations
+
+from melanoma.errors import InputError
+
+MAX_PIXELS = 100_000_000
+"""Largest image that is decoded; the largest of ISIC 2019 has 1.05 million pixels."""
+
+_FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
+"""Markers of a frame header (SOF0 to SOF15 without DHT, JPG and DAC)."""
+
+_LOSSLESS_OR_ARITHMETIC = frozenset({0xC3, *range(0xC5, 0xD0)})
+"""Frames of kinds that no photograph is and few decoders take (T.81, table B.1)."""
+
+_BARE = frozenset({0x01, *range(0xD0, 0xD9)})
+"""Markers without a length: TEM, RST0 to RST7, SOI."""
+
+_START = b"\xff\xd8"
+_END = b"\xff\xd9"
+_END_MARKER = 0xD9
+_SCAN = 0xDA
+
+_OTHERS = {
+    b"\x89PNG": "a PNG image",
+    b"GIF8": "a GIF image",
+    b"BM": "a BMP image",
+    b"RIFF": "a WebP image",
+    b"II*\0": "a TIFF image",
+    b"MM\0*": "a TIFF image",
+    b"<": "a web page",
+}
+
+
+def read_size(jpeg: bytes) -> tuple[int, int]:
+    """Width and height of a complete, ordinary JPEG file.
+
+    Nothing is decoded. That the end marker is there is checked too, since decoders fill what is
+    missing of a truncated file with grey and say nothing.
+
+    Args:
+        jpeg: the whole file.
+
+    Returns:
+        Width and height in pixels, as stored (no EXIF rotation).
+
+    Raises:
+        InputError: empty, not a JPEG, truncated, of more than 8 bits, lossless or arithmetic, or
+            above `MAX_PIXELS`; says what it is.
+    """
+    if not jpeg:
+        raise InputError("empty file")
+    if not jpeg.startswith(_START):
+        kind = next((name for start, name in _OTHERS.items() if jpeg.startswith(start)), None)
+        raise InputError(f"{kind}, not a JPEG" if kind else f"not a JPEG: starts {jpeg[:4]!r}")
+    size, scan = _walk(jpeg)
+    if jpeg.find(_END, scan) < 0:
+        raise InputError("truncated: no end marker after the image data")
+    return size
+
+
+def _walk(jpeg: bytes) -> tuple[tuple[int, int], int]:
+    """Size from the frame header, and where the first scan starts."""
+    size: tuple[int, int] | None = None
+    at = 2
+    while at + 4 <= len(jpeg):
+        if jpeg[at] != 0xFF:
+            raise InputError(f"damaged: no marker at byte {at}")
+        marker = jpeg[at + 1]
+        if marker == 0xFF:
+            at += 1
+            continue
+        if marker in _BARE:
+            at += 2
+            continue
+        length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
+        if marker == _SCAN and size is not None:
+            return size, at + 2 + length
+        if marker in (_SCAN, _END_MARKER) or length < 2:
+            break
+        if marker in _FRAMES:
+            size = _frame(marker, jpeg[at + 4 : at + 9])
+        at += 2 + length
+    raise InputError("truncated or damaged: its headers end before the image data")
+
+
+def _frame(marker: int, header: bytes) -> tuple[int, int]:
+    """Width and height of a frame header, its precision and kind checked."""
+    if len(header) < 5:
+        raise InputError("truncated: the frame header is cut off")
+    bits = header[0]
+    height, width = int.from_bytes(header[1:3], "big"), int.from_bytes(header[3:5], "big")
+    if marker in _LOSSLESS_OR_ARITHMETIC:
+        raise InputError("a lossless, hierarchical or arithmetic JPEG; save it as an ordinary one")
+    if bits != 8:
+        raise InputError(f"{bits} bits a channel; save it with 8")
+    if width == 0 or height == 0:
+        raise InputError(f"{width} x {height} pixels")
+    if width * height > MAX_PIXELS:
+        raise InputError(f"{width} x {height} pixels, more than {MAX_PIXELS} in all")
+    return width, height

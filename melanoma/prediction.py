@@ -1,0 +1,163 @@
+"""Raw probabilities of a trained model for images of a store, the same whatever the batch size."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor
+
+from melanoma.errors import InputError
+from melanoma.model import to_input
+from melanoma.splits import read_splits
+from melanoma.store import Store
+from melanoma.training.checkpoints import TrainedModel
+
+VIEWS = 8
+"""The flips and quarter turns of a square."""
+
+
+def predict_store(
+    model: TrainedModel,
+    store: Store,
+    catalogue: pd.DataFrame,
+    images: Sequence[str],
+    *,
+    device: torch.device | str | None = None,
+    tta: bool = False,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Predict images of a store.
+
+    Args:
+        model: as loaded from a checkpoint.
+        store: must be made by the recipe that the model was trained on.
+        catalogue: columns image, age, sex, site; has a row for each of `images`.
+        images: ids, in the order wanted.
+        device: where to compute; None for where the model is.
+        tta: average the probabilities over the eight flips and quarter turns.
+        batch_size: images at a time; changes results by no more than rounding.
+
+    Returns:
+        image, one column of softmax per class in the model's order, and energy (minus the
+        logsumexp of the logits of the image as it is).
+
+    Raises:
+        InputError: an image without a row in the catalogue or the store, or a store of another
+            recipe.
+    """
+    _check_recipe(model, store)
+    target = next(model.model.parameters()).device if device is None else torch.device(device)
+    network = model.model.to(target).eval()
+    metadata = model.encoder.encode(_rows_of(catalogue, images))
+    rows = np.asarray(store.rows(images), dtype=np.int64)
+    probabilities, energies = [], []
+    with torch.inference_mode(), _reproducible():
+        for start in range(0, len(images), batch_size):
+            chosen = slice(start, start + batch_size)
+            pixels = _pixels(model, store, rows[chosen])
+            known = torch.from_numpy(metadata[chosen]).to(target)
+            views = _views(pixels, target) if tta else _views(pixels, target, count=1)
+            logits = torch.stack([network(view, known).double() for view in views])
+            probabilities.append(torch.softmax(logits, dim=2).mean(dim=0).cpu().numpy())
+            energies.append(-torch.logsumexp(logits[0], dim=1).cpu().numpy())
+    return _table(model, images, probabilities, energies)
+
+
+def subset_images(subset: str, catalogue: pd.DataFrame, splits: Path | str, fold: int) -> list[str]:
+    """The images of a subset, sorted.
+
+    Args:
+        subset: "val" or "test" of a fold, or "official": every image of the official test set.
+        catalogue: of the set that the subset is of.
+        splits: the assignment (.csv); not read for "official".
+        fold: number of the fold.
+
+    Raises:
+        InputError: an unknown subset, or an empty one.
+    """
+    if subset == "official":
+        return sorted(str(image) for image in catalogue["image"])
+    if subset not in ("val", "test"):
+        raise InputError(f"no subset {subset!r}; expected val, test or official")
+    table = read_splits(splits)
+    images = table.loc[(table["fold"] == fold) & (table["split"] == subset), "image"]
+    if images.empty:
+        raise InputError(
+            f"{splits}: fold {fold} has no {subset} images; check splits.folds and "
+            f"splits.{subset}_fraction"
+        )
+    return sorted(str(image) for image in images)
+
+
+def _table(
+    model: TrainedModel,
+    images: Sequence[str],
+    probabilities: list[npt.NDArray[np.float64]],
+    energies: list[npt.NDArray[np.float64]],
+) -> pd.DataFrame:
+    columns = np.concatenate([np.zeros((0, len(model.classes))), *probabilities])
+    table = pd.DataFrame(columns, columns=list(model.classes))
+    table.insert(0, "image", pd.Series(list(images), dtype="str"))
+    table["energy"] = np.concatenate([np.zeros(0), *energies])
+    return table
+
+
+def _check_recipe(model: TrainedModel, store: Store) -> None:
+    settings = model.experiment.images
+    size = store.pixels.shape[1]
+    if model.model.backbone is not None and size != settings.size:
+        raise InputError(
+            f"{model.path}: trained on images of {settings.size} px ({settings.recipe}), "
+            f"but the store has {size} px; use the store of the recipe {settings.recipe}"
+        )
+
+
+def _rows_of(catalogue: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
+    positions = pd.Index(catalogue["image"]).get_indexer(pd.Index(list(images), dtype="str"))
+    if (positions < 0).any():
+        image = images[int(np.argmax(positions < 0))]
+        raise InputError(
+            f"image {image} is not in the catalogue: the two are from different runs; "
+            "make both again (rule catalogue)"
+        )
+    rows: pd.DataFrame = catalogue.iloc[positions]
+    return rows
+
+
+def _pixels(model: TrainedModel, store: Store, rows: npt.NDArray[np.int64]) -> Tensor | None:
+    if model.model.backbone is None:
+        return None
+    return torch.from_numpy(np.ascontiguousarray(store.pixels[rows]))
+
+
+def _views(
+    pixels: Tensor | None, device: torch.device, count: int = VIEWS
+) -> Iterator[Tensor | None]:
+    """The image as it is, then its other flips and quarter turns, as the backbone wants them."""
+    if pixels is None:
+        yield None
+        return
+    images = to_input(pixels.to(device))
+    for number in range(count):
+        turned = torch.rot90(images, number % 4, dims=(2, 3))
+        yield torch.flip(turned, dims=(3,)) if number >= 4 else turned
+
+
+@contextmanager
+def _reproducible() -> Iterator[None]:
+    """On a GPU: full float32, and the same algorithms whatever ran before."""
+    with torch.backends.cudnn.flags(
+        enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+    ):
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision("highest")
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)

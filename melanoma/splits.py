@@ -1,0 +1,313 @@
+"""Sharing images out over training, validation and test: always by whole groups.
+
+A group is a lesion with all its photographs and their near-duplicates. Split image by image,
+more than half of a test part shows lesions that training has seen.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from melanoma.errors import InputError
+from melanoma.isic import source_of
+
+COLUMNS = ("image", "lesion_id", "diagnosis", "fold", "split")
+PARTS = ("train", "val", "test")
+
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class _Group:
+    """Images that stay together.
+
+    Attributes:
+        name: its name.
+        diagnosis: the commonest of its images, of equals the first by name.
+        source: contributing collection of its first lesion.
+        size: number of images.
+    """
+
+    name: str
+    diagnosis: str
+    source: str
+    size: int
+
+
+@dataclass
+class _Part:
+    """One receiver of groups.
+
+    Attributes:
+        share: wanted share of images, above 0.
+        least: groups of each class that it should get if there are enough.
+        total: images it has got.
+    """
+
+    share: float
+    least: int
+    total: int = 0
+
+
+def assign_splits(
+    catalogue: pd.DataFrame,
+    *,
+    folds: int,
+    val_fraction: float,
+    test_fraction: float,
+    seed: int,
+) -> pd.DataFrame:
+    """Assign every image to train, val or test in each fold.
+
+    Groups of one diagnosis are dealt out one by one, collection after collection, the largest
+    first, each to the part that is furthest below its share (the method of Sainte-Laguë). So the
+    parts agree in diagnoses, in collections and in how many photographs a lesion has; the test
+    part depends on neither `folds` nor `val_fraction`. Every diagnosis is in every part that has
+    a group for it.
+
+    Args:
+        catalogue: columns image, lesion_id ("" or NaN where missing: the image is on its own),
+            diagnosis, and optionally group, which then stays whole. Other columns, and the
+            order of rows, change nothing.
+        folds: 1 for one split; k for k folds with the same test part.
+        val_fraction: share of images for validation; ignored with several folds.
+        test_fraction: share of images for testing; 0 for none.
+        seed: decides between groups that are alike.
+
+    Returns:
+        One row per image and fold, columns `COLUMNS`, sorted by fold and image.
+
+    Raises:
+        InputError: no images, an image twice, fractions that leave nothing to train on, or a
+            diagnosis with fewer groups than there are kinds of parts.
+    """
+    _check_settings(folds, val_fraction, test_fraction)
+    table = _with_groups(catalogue)
+    groups = _groups(table)
+    _check_groups(groups, needed=3 if test_fraction > 0 else 2)
+    rest = groups
+    test: set[str] = set()
+    if test_fraction > 0:
+        parts = [_Part(1 - test_fraction, least=2), _Part(test_fraction, least=1)]
+        dealt = _deal(groups, parts, f"{seed} test")
+        test = {name for name, part in dealt.items() if part == 1}
+        rest = [group for group in groups if group.name not in test]
+    if folds == 1:
+        val = val_fraction / (1 - test_fraction)
+        parts = [_Part(val, least=1), _Part(1 - val, least=1)]
+    else:
+        parts = [_Part(1 / folds, least=1) for _ in range(folds)]
+    fold_of = _deal(rest, parts, f"{seed} folds")
+    return _rows(table, test, fold_of, folds)
+
+
+def _check_settings(folds: int, val_fraction: float, test_fraction: float) -> None:
+    if folds < 1:
+        raise InputError(f"splits.folds: {folds}; at least 1")
+    if not 0 <= test_fraction < 1:
+        raise InputError(f"splits.test_fraction: {test_fraction}; from 0 to below 1")
+    if folds == 1 and not 0 < val_fraction < 1 - test_fraction:
+        raise InputError(
+            f"splits.val_fraction: {val_fraction}; above 0, and below 1 together with "
+            f"test_fraction ({test_fraction})"
+        )
+
+
+def _with_groups(catalogue: pd.DataFrame) -> pd.DataFrame:
+    """Columns image, lesion_id, diagnosis and group, sorted by image."""
+    table = catalogue[["image", "lesion_id", "diagnosis"]].copy()
+    table["lesion_id"] = table["lesion_id"].fillna("")
+    own = table["lesion_id"].where(table["lesion_id"] != "", table["image"])
+    table["group"] = catalogue.get("group", own)
+    if table.empty:
+        raise InputError("the catalogue has no image to split")
+    twice = table.loc[table["image"].duplicated(), "image"]
+    if len(twice):
+        raise InputError(f"the catalogue has image {twice.iloc[0]} twice")
+    return table.astype("str").sort_values("image", ignore_index=True)
+
+
+def _groups(table: pd.DataFrame) -> list[_Group]:
+    """The groups of a table sorted by image."""
+    diagnoses: dict[str, Counter[str]] = {}
+    lesions: dict[str, str] = {}
+    for group, diagnosis, lesion in zip(
+        table["group"], table["diagnosis"], table["lesion_id"], strict=True
+    ):
+        diagnoses.setdefault(group, Counter())[diagnosis] += 1
+        lesions[group] = lesions.get(group) or lesion
+    return [
+        _Group(name, min(count, key=lambda d: (-count[d], d)), source_of(lesions[name]), size)
+        for name, count in diagnoses.items()
+        for size in (sum(count.values()),)
+    ]
+
+
+def _check_groups(groups: Sequence[_Group], needed: int) -> None:
+    found = Counter(group.diagnosis for group in groups)
+    few = {diagnosis: count for diagnosis, count in sorted(found.items()) if count < needed}
+    if few:
+        told = ", ".join(f"{name} has {count}" for name, count in few.items())
+        raise InputError(
+            f"every diagnosis needs at least {needed} lesions, one for each of training, "
+            f"validation{' and test' if needed == 3 else ''}: {told}; "
+            "add images or leave the diagnosis out of the ground truth"
+        )
+
+
+def _deal(groups: Sequence[_Group], parts: Sequence[_Part], salt: str) -> dict[str, int]:
+    """Deal groups out to parts; gives the index of the part of each group.
+
+    Rare diagnoses first, since the common ones, with their many small groups, level the totals.
+    """
+    by_diagnosis: dict[str, list[_Group]] = {}
+    for group in groups:
+        by_diagnosis.setdefault(group.diagnosis, []).append(group)
+    order = sorted(by_diagnosis, key=lambda name: (len(by_diagnosis[name]), name))
+    dealt: dict[str, int] = {}
+    for diagnosis in order:
+        members = by_diagnosis[diagnosis]
+        members.sort(key=lambda g: (g.source, -g.size, _lot(salt, g.name)))
+        dealt.update(_deal_one(members, parts))
+    return dealt
+
+
+def _lot(salt: str, name: str) -> bytes:
+    """A number drawn for a group: the same on every machine and with every library version."""
+    return hashlib.sha256(f"{salt}\0{name}".encode()).digest()
+
+
+def _deal_one(groups: Sequence[_Group], parts: Sequence[_Part]) -> dict[str, int]:
+    """Deal the groups of one diagnosis, given in order."""
+    filled = [0.0] * len(parts)
+    needs = [part.least for part in parts]
+    dealt: dict[str, int] = {}
+    for number, group in enumerate(groups):
+        short = [i for i, need in enumerate(needs) if need > 0]
+        open_to = short if len(groups) - number <= sum(needs) else range(len(parts))
+        chosen = min(
+            open_to,
+            key=lambda i: (
+                (filled[i] + group.size / 2) / parts[i].share,
+                parts[i].total / parts[i].share,
+            ),
+        )
+        dealt[group.name] = chosen
+        filled[chosen] += group.size
+        parts[chosen].total += group.size
+        needs[chosen] = max(0, needs[chosen] - 1)
+    return dealt
+
+
+def _rows(table: pd.DataFrame, test: set[str], fold_of: dict[str, int], folds: int) -> pd.DataFrame:
+    """One row per image and fold; with one fold, part 0 of `fold_of` is validation."""
+    own = np.array([-1 if group in test else fold_of[group] for group in table["group"]])
+    parts = []
+    for fold in range(folds):
+        split = np.where(own < 0, "test", np.where(own == fold, "val", "train"))
+        parts.append(table[["image", "lesion_id", "diagnosis"]].assign(fold=fold, split=split))
+    return pd.concat(parts, ignore_index=True).astype({"fold": "int64", "split": "str"})
+
+
+def read_splits(path: Path | str) -> pd.DataFrame:
+    """Read splits, the workflow's own or a user's.
+
+    Args:
+        path: CSV with the columns `COLUMNS` in any order; others are ignored.
+
+    Returns:
+        Columns `COLUMNS`, fold as int64, the rest str, sorted by fold and image.
+
+    Raises:
+        InputError: no such file, columns missing, a fold that is no number from 0, a split that
+            is not one of `PARTS`; names the row.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    try:
+        table = pd.read_csv(path, dtype="str", keep_default_na=False, encoding="utf-8-sig")
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(f"{path}: not a table of splits ({error})") from error
+    missing = [name for name in COLUMNS if name not in table]
+    if missing:
+        raise InputError(f"{path}: row 1: column {', '.join(missing)} missing")
+    for column, good, cure in (
+        ("fold", table["fold"].str.fullmatch(r"[0-9]{1,3}"), "folds are numbered from 0"),
+        ("split", table["split"].isin(PARTS), f"one of {', '.join(PARTS)}"),
+    ):
+        if not good.all():
+            row = int(np.flatnonzero(~good)[0])
+            value = table[column].iloc[row]
+            raise InputError(f"{path}: row {row + 2}, column {column}: found {value!r}; {cure}")
+    table = table[list(COLUMNS)].astype({"fold": "int64"})
+    return table.sort_values(["fold", "image"], ignore_index=True)
+
+
+def check_splits(splits: pd.DataFrame, catalogue: pd.DataFrame) -> None:
+    """Make sure that splits leak nothing and fit the catalogue.
+
+    Args:
+        splits: columns `COLUMNS`.
+        catalogue: columns image, lesion_id, diagnosis and, if near-duplicates count, group.
+
+    Raises:
+        InputError: a lesion or group in two parts of a fold; a test part that differs between
+            folds; an image missing, twice or unknown; another diagnosis than in the catalogue;
+            a fold without training or validation images; with several folds, an image that is
+            not validated exactly once. Names the first offenders.
+    """
+    table = _with_groups(catalogue)
+    numbers = sorted(splits["fold"].unique())
+    if numbers != list(range(len(numbers))) or not numbers:
+        raise InputError(f"splits: folds {numbers}; they are numbered from 0 without a gap")
+    for fold in numbers:
+        _check_fold(splits[splits["fold"] == fold], table, int(fold))
+    _check_across_folds(splits, len(numbers))
+
+
+def _check_fold(fold_rows: pd.DataFrame, table: pd.DataFrame, fold: int) -> None:
+    images = fold_rows["image"]
+    _refuse(images[images.duplicated()], f"fold {fold} has images twice")
+    _refuse(images[~images.isin(table["image"])], f"fold {fold} has images not in the catalogue")
+    _refuse(table["image"][~table["image"].isin(images)], f"fold {fold} lacks images")
+    joined = table.merge(fold_rows[["image", "diagnosis", "split"]], on="image")
+    other = joined[joined["diagnosis_x"] != joined["diagnosis_y"]]
+    _refuse(other["image"], f"fold {fold} and the catalogue differ in the diagnosis of images")
+    for part in ("train", "val"):
+        if not (joined["split"] == part).any():
+            raise InputError(f"splits: fold {fold} has no image in {part}")
+    for column, what in (("lesion_id", "lesion"), ("group", "group of near-duplicates")):
+        placed = joined.loc[joined[column] != "", [column, "split"]].drop_duplicates()
+        torn = sorted(placed.loc[placed[column].duplicated(), column])
+        if torn:
+            found = sorted(placed.loc[placed[column] == torn[0], "split"])
+            more = f" (and {len(torn) - 1} more)" if len(torn) > 1 else ""
+            raise InputError(
+                f"splits: {what} {torn[0]}{more} is in {' and '.join(found)} of fold {fold}: "
+                "the same lesion would be learnt and tested; keep it in one part"
+            )
+
+
+def _check_across_folds(splits: pd.DataFrame, folds: int) -> None:
+    test = splits["split"] == "test"
+    times = test.groupby(splits["image"]).sum()
+    _refuse(times.index[(times > 0) & (times < folds)], "the test part differs between folds for")
+    if folds > 1:
+        val = (splits["split"] == "val").groupby(splits["image"]).sum()
+        wrong = val.index[(times == 0) & (val != 1)]
+        _refuse(wrong, "not validated exactly once over the folds")
+
+
+def _refuse(images: Sequence[str] | pd.Series[str] | pd.Index[str], what: str) -> None:
+    names = sorted(images)
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise InputError(f"splits: {what}: {', '.join(names[:_SHOWN])}{more}")

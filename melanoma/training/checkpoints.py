@@ -1,0 +1,176 @@
+"""Checkpoints of trained models: plain dictionaries of tensors and primitives, nothing to execute.
+
+They load with `torch.load(weights_only=True)`, so that a file from elsewhere cannot run code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from torch import Tensor
+
+from melanoma import config
+from melanoma.errors import InputError
+from melanoma.files import atomic
+from melanoma.metadata import MetadataEncoder
+from melanoma.model import FusionModel
+
+FORMAT = "melanoma-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Provenance:
+    """What a checkpoint says about where its weights come from; the same in every epoch.
+
+    Attributes:
+        experiment: all settings of the experiment.
+        encoder: fitted on the fold's training rows.
+        classes: names of the logits, in order.
+        recipe: what made the images, the store's sha256 included; plain JSON values.
+        fold: number of the fold.
+        code: version of the training code.
+    """
+
+    experiment: config.Experiment
+    encoder: MetadataEncoder
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    fold: int
+    code: str
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A model as loaded from a checkpoint, ready to predict.
+
+    Attributes:
+        model: in eval mode, on the device asked for.
+        encoder: the metadata encoder that it was trained with.
+        experiment: all settings of its experiment.
+        classes: names of the logits, in order.
+        recipe: what made the images that it was trained on, the store's sha256 included.
+        epoch: the epoch that the weights are from, counted from 0.
+        path: the checkpoint's file.
+        metrics: validation figures of that epoch.
+        fold: number of the fold that it was trained on.
+    """
+
+    model: FusionModel
+    encoder: MetadataEncoder
+    experiment: config.Experiment
+    classes: tuple[str, ...]
+    recipe: dict[str, Any]
+    epoch: int
+    path: Path
+    metrics: dict[str, float]
+    fold: int
+
+
+def contents(
+    provenance: Provenance,
+    state_dict: Mapping[str, Tensor],
+    *,
+    epoch: int,
+    metrics: Mapping[str, float],
+) -> dict[str, Any]:
+    """A checkpoint's contents.
+
+    Args:
+        provenance: where the weights come from.
+        state_dict: of a `FusionModel`, on any device.
+        epoch: counted from 0.
+        metrics: validation figures of that epoch.
+
+    Returns:
+        A dictionary of CPU tensors and primitives.
+    """
+    return {
+        "format": FORMAT,
+        "version": VERSION,
+        "state_dict": {key: value.detach().cpu() for key, value in state_dict.items()},
+        "experiment": provenance.experiment.model_dump_json(),
+        "encoder": provenance.encoder.to_dict(),
+        "classes": list(provenance.classes),
+        "recipe": dict(provenance.recipe),
+        "fold": provenance.fold,
+        "code": provenance.code,
+        "epoch": int(epoch),
+        "metrics": {key: float(value) for key, value in metrics.items()},
+    }
+
+
+def save(path: Path, values: Mapping[str, Any]) -> None:
+    """Write a checkpoint atomically."""
+    with atomic(path) as partial:
+        torch.save(dict(values), partial)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """Read a checkpoint's contents, without building the model.
+
+    Raises:
+        InputError: no such file, truncated or foreign file, or one of another version.
+    """
+    if not path.is_file():
+        raise InputError(f"{path}: no such checkpoint; train first (rule train)")
+    try:
+        values: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch.load raises many kinds for a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise InputError(
+            f"{path}: cannot be read as a checkpoint ({reason}): it is truncated or no checkpoint; "
+            "remove it and train again"
+        ) from None
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise InputError(f"{path}: is no checkpoint of this pipeline; give a model.ckpt of its own")
+    if values.get("version") != VERSION:
+        raise InputError(
+            f"{path}: has format version {values.get('version')}, this code reads {VERSION}; "
+            "train again, or use the version of the code that wrote it"
+        )
+    return values
+
+
+def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedModel:
+    """Load a trained model.
+
+    Args:
+        path: a model.ckpt or last.ckpt.
+        device: where the model shall be.
+
+    Returns:
+        The model in eval mode, with everything needed to feed it.
+
+    Raises:
+        InputError: as `read`, or contents that do not fit this version of the code.
+    """
+    path = Path(path)
+    values = read(path)
+    try:
+        experiment = config.Experiment.model_validate_json(values["experiment"])
+        encoder = MetadataEncoder.from_dict(values["encoder"])
+        model = FusionModel(experiment.model, encoder.width, len(values["classes"]))
+        model.load_state_dict(values["state_dict"], strict=True)
+    except (KeyError, RuntimeError, ValidationError, InputError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise InputError(
+            f"{path}: does not fit this version of the code ({reason}); "
+            "train again, or use the version of the code that wrote it"
+        ) from None
+    return TrainedModel(
+        model=model.to(device).eval(),
+        encoder=encoder,
+        experiment=experiment,
+        classes=tuple(values["classes"]),
+        recipe=values["recipe"],
+        epoch=values["epoch"],
+        path=path,
+        metrics=values["metrics"],
+        fold=values["fold"],
+    )

@@ -1,0 +1,102 @@
+"""Pretrained weights of the backbones: which file, from where, and whether it arrived whole."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote, urlsplit
+
+from melanoma import config
+from melanoma.download import fetch
+from melanoma.errors import InputError
+
+BASE_URL = "https://download.pytorch.org/models/"
+"""Where torchvision publishes its weights."""
+
+OFFICIAL_WEIGHTS = {
+    "resnet18": "resnet18-f37072fd.pth",
+    "resnet34": "resnet34-b627a593.pth",
+    # The first recipe's, not V2's: label smoothing, as V2 uses, makes features that transfer less
+    # well (Kornblith et al., Why do better loss functions lead to less transferable features?,
+    # NeurIPS 2021).
+    "resnet50": "resnet50-11ad3fa6.pth",
+    "resnet101": "resnet101-cd907fc2.pth",
+    "efficientnet_v2_s": "efficientnet_v2_s-dd5fe13b.pth",
+    "convnext_tiny": "convnext_tiny-983f1562.pth",
+    "swin_v2_t": "swin_v2_t-b137f0e2.pth",
+}
+"""Backbone: file name of its ImageNet-1k weights, from torchvision 0.29's model registry."""
+
+_DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
+"""PyTorch's convention: the name ends in the start of the file's sha256."""
+
+
+def weights_file(model: config.Model) -> str | None:
+    """Name of the weights' file under resources/weights.
+
+    Args:
+        model: its `backbone`, `pretrained`, `weights` and `image` decide.
+
+    Returns:
+        The file name, None where no weights are needed: nothing pretrained, or no image.
+
+    Raises:
+        InputError: no weights are known for the backbone and none are given.
+    """
+    if not (model.pretrained and model.image):
+        return None
+    return _name_of(weights_source(model))
+
+
+def weights_source(model: config.Model) -> str:
+    """URL or path of a model's pretrained weights.
+
+    Args:
+        model: `weights` where given, else torchvision's own for `backbone`.
+
+    Returns:
+        As `download.fetch` takes it.
+
+    Raises:
+        InputError: no weights are known for the backbone and none are given.
+    """
+    if model.weights:
+        return model.weights
+    if model.backbone not in OFFICIAL_WEIGHTS:
+        raise InputError(
+            f"model.backbone: no weights are known for {model.backbone!r}: give their URL or path "
+            "as model.weights, set model.pretrained: false, or use one of "
+            f"{', '.join(OFFICIAL_WEIGHTS)}"
+        )
+    return BASE_URL + OFFICIAL_WEIGHTS[model.backbone]
+
+
+def fetch_weights(
+    source: config.Model | str, target: Path | str, *, allow_http: bool = False
+) -> None:
+    """Fetch a model's weights; a name like resnet50-11ad3fa6.pth is held to its digest.
+
+    Args:
+        source: a model, or what `weights_source` gave for it.
+        target: what to write.
+        allow_http: as for `download.fetch`.
+
+    Raises:
+        InputError: no weights are known, or they cannot be fetched or are damaged.
+    """
+    address = source if isinstance(source, str) else weights_source(source)
+    fetch(address, target, sha256=digest_in_name(_name_of(address)), allow_http=allow_http)
+
+
+def digest_in_name(name: str) -> str | None:
+    """The start of a file's sha256 that its name carries, None where it carries none."""
+    match = _DIGEST_IN_NAME.search(name)
+    return match[1] if match else None
+
+
+def _name_of(source: str) -> str:
+    is_url = len(urlsplit(source).scheme) > 1
+    name = PurePosixPath(unquote(urlsplit(source).path) if is_url else source).name
+    if not name:
+        raise InputError(f"model.weights: {source!r} does not end in a file name")
+    return name

@@ -1,0 +1,16 @@
+"""Write every number of one experiment."""
+
+from pathlib import Path
+
+from melanoma.evaluation.report import evaluate
+from melanoma.logs import job_log
+
+with job_log(snakemake.log[0]):
+    subsets = snakemake.params.subsets
+    evaluate(
+        dict(zip(subsets, map(Path, snakemake.input.raw), strict=True)),
+        dict(zip(subsets, map(Path, snakemake.input.calibrated), strict=True)),
+        Path(snakemake.input.catalogue),
+        Path(snakemake.params.output),
+        resamples=snakemake.params.bootstrap,
+    )

@@ -1,0 +1,57 @@
+"""The hash of the code behind a result."""
+
+import shutil
+
+import pytest
+
+from melanoma import code_version
+from melanoma.code_version import PACKAGE
+
+
+@pytest.fixture
+def package(tmp_path, monkeypatch):
+    """A copy of the package whose files a test may change."""
+    copy = tmp_path / "melanoma"
+    shutil.copytree(PACKAGE, copy, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_version, "PACKAGE", copy)
+    return copy
+
+
+def change(path, old, new):
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new, 1))
+    for function in (code_version._tree, code_version._imports, code_version._code_of):
+        function.cache_clear()
+
+
+def test_a_change_of_an_imported_module_counts(package):
+    before = code_version.code_version("melanoma.shards")
+    change(package / "hair.py", "import", "X = 1\nimport")
+    assert code_version.code_version("melanoma.shards") != before
+
+
+def test_comments_and_docstrings_do_not_count(package):
+    before = code_version.code_version("melanoma.shards")
+    change(package / "store.py", '"""', '"""Other words. ')
+    path = package / "store.py"
+    path.write_text(path.read_text() + "\n# a remark\n")
+    assert code_version.code_version("melanoma.shards") == before
+
+
+def test_plumbing_does_not_count(package):
+    before = code_version.code_version("melanoma.training")
+    change(package / "files.py", "import", "X = 1\nimport")
+    assert code_version.code_version("melanoma.training") == before
+
+
+def test_figures_do_not_touch_training(package):
+    before = code_version.code_version("melanoma.training", "melanoma.prediction")
+    for path in (package / "evaluation").glob("*.py"):
+        path.write_text(path.read_text() + "\nX = 1\n")
+    assert code_version.code_version("melanoma.training", "melanoma.prediction") == before
+
+
+def test_an_unknown_module_is_refused():
+    with pytest.raises(ValueError, match=r"melanoma\.nothing"):
+        code_version.code_version("melanoma.nothing")

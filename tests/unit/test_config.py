@@ -1,0 +1,116 @@
+"""The configuration: defaults, overrides, and errors that name the key."""
+
+import json
+from pathlib import Path
+
+import pytest
+import yaml
+
+from melanoma import config
+from melanoma.config_docs import keys_page, schema, schema_text
+from melanoma.errors import InputError
+
+ROOT = Path(__file__).parents[2]
+
+
+def test_defaults_are_the_documented_ones():
+    parsed = config.parse({})
+    assert parsed.images.recipe == "lines-crop-224"
+    assert parsed.training.gpus_per_node == 4
+    assert parsed.training.batch_size == 128
+    assert parsed.main_experiment == "fusion"
+    assert parsed.data.test is None
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "demo.yaml"])
+def test_shipped_configurations_are_valid(name):
+    values = yaml.safe_load((ROOT / "config" / name).read_text())
+    assert config.parse(values).main_experiment == "fusion"
+
+
+def test_overrides_reach_one_experiment_alone():
+    parsed = config.parse({"experiments": {"a": {}, "b": {"model": {"metadata": False}}}})
+    assert parsed.experiment("a").model.metadata
+    assert not parsed.experiment("b").model.metadata
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ({"imagse": {}}, ["imagse", "did you mean 'images'"]),
+        ({"training": {"lrr": 1}}, ["training.lrr", "did you mean 'lr'"]),
+        ({"data": {"train": {"imges": "x"}}}, ["data.train.imges", "did you mean 'images'"]),
+        ({"training": {"lr": -1}}, ["training.lr", "-1"]),
+        ({"training": {"lr": "fast"}}, ["training.lr", "fast"]),
+        ({"training": {"batch_size": 126}}, ["batch_size 126", "multiple of 4"]),
+        ({"images": {"framing": "zoom"}}, ["images.framing", "zoom"]),
+        ({"images": {"size": 8}}, ["images.size", "8"]),
+        ({"splits": {"val_fraction": 0.6, "test_fraction": 0.6}}, ["val_fraction"]),
+        ({"model": {"image": False, "metadata": False}}, ["nothing is left"]),
+        ({"model": {"metadata_fields": ["age", "age"]}}, ["names a field twice"]),
+        ({"model": {"fusion": "metablock", "image": False}}, ["metablock"]),
+        ({"images": 5}, ["images"]),
+        ({"experiments": {}}, ["at least one experiment"]),
+        ({"experiments": {"a b": {}}}, ["'a b'"]),
+        ({"experiments": {"a": {"splits": {}}}}, ["experiments.a.splits", "nothing else"]),
+        ({"experiments": {"a": {"model": {"metdata": 1}}}}, ["experiments.a.model.metdata"]),
+        ({"experiments": {"a": 5}}, ["experiments.a"]),
+    ],
+)
+def test_wrong_values_are_named(values, words):
+    with pytest.raises(InputError) as error:
+        config.parse(values)
+    for word in words:
+        assert word in str(error.value)
+
+
+def test_yaml_spellings_of_on_and_off_are_understood():
+    parsed = config.parse({"training": {"compile": True, "resident": False, "precision": 32}})
+    assert (parsed.training.compile, parsed.training.resident) == ("on", "off")
+    assert parsed.training.precision == "32"
+
+
+def test_unknown_experiment_is_refused():
+    with pytest.raises(InputError, match="did you mean 'fusion'"):
+        config.parse({}).experiment("fusoin")
+
+
+def test_settings_survive_the_command_line_and_hold_no_execution():
+    experiment = config.parse({"training": {"nodes": 2}}).experiment("fusion")
+    result, execution = experiment.result_settings(), experiment.execution_settings()
+    assert not set(config.EXECUTION_KEYS) & set(json.loads(result)["training"])
+    assert config.Experiment.from_settings(result, execution) == experiment
+
+
+@pytest.mark.parametrize("key", [*config.EXECUTION_KEYS])
+def test_execution_does_not_change_the_result_settings(key):
+    changed = {"nodes": 2, "gpus_per_node": 2, "accelerator": "cpu"}.get(key, "off")
+    before = config.parse({}).experiment("fusion").result_settings()
+    after = config.parse({"training": {key: changed}}).experiment("fusion").result_settings()
+    assert before == after
+
+
+def test_settings_that_are_no_json_are_refused():
+    with pytest.raises(InputError, match="not the expected JSON"):
+        config.Experiment.from_settings("{")
+
+
+def test_generated_files_are_up_to_date():
+    cure = "run `melanoma schema`"
+    assert (ROOT / "workflow/schemas/config.schema.yaml").read_text() == schema_text(), cure
+    assert (ROOT / "config/README.md").read_text() == keys_page(), cure
+
+
+def test_every_key_is_on_the_page_with_its_meaning():
+    page = keys_page()
+    for section in ("images", "splits", "model", "training", "evaluation", "gradcam"):
+        model = getattr(config.parse({}), section)
+        for key, field in type(model).model_fields.items():
+            assert f"| `{section}.{key}` |" in page
+            assert field.description in page
+
+
+def test_schema_refuses_unknown_keys_at_every_level():
+    whole = schema()
+    assert whole["additionalProperties"] is False
+    assert all(part["additionalProperties"] is False for part in whole["$defs"].values())

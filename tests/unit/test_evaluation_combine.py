@@ -1,0 +1,128 @@
+import evaluation_examples as examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma.errors import InputError
+from melanoma.evaluation.calibration import apply_decision, fit_decision
+from melanoma.evaluation.combine import combine, join_folds
+from melanoma.evaluation.tables import judge, probability_table, read_predictions
+from melanoma.files import write_table
+from melanoma.isic import CLASSES
+
+
+def _folds(count=3):
+    table = examples.catalogue(90)
+    groups = pd.factorize(table["group"])[0] % count
+    folds = [table[groups == fold].reset_index(drop=True) for fold in range(count)]
+    raw = [examples.predictions(part, seed) for seed, part in enumerate(folds)]
+    counts = table["diagnosis"].value_counts().to_dict()
+    decisions = [
+        fit_decision(r, list(part["diagnosis"]), counts, "weighted")
+        for r, part in zip(raw, folds, strict=True)
+    ]
+    return table, raw, decisions
+
+
+def test_validation_is_the_out_of_fold_union():
+    table, raw, decisions = _folds()
+    joined, calibrated = combine("val", raw[::-1], decisions[::-1])
+    assert list(joined.columns) == ["image", *CLASSES]
+    assert list(joined["image"]) == sorted(table["image"])
+    assert list(calibrated["image"]) == list(joined["image"])
+    own = apply_decision(raw[1], decisions[1]).set_index("image")
+    found = calibrated.set_index("image").loc[own.index]
+    pd.testing.assert_frame_equal(found, own)
+
+
+def test_other_subsets_are_the_mean_of_the_folds():
+    table, _, decisions = _folds()
+    tests = [
+        examples.predictions(table, seed).sample(frac=1, random_state=seed) for seed in (7, 8, 9)
+    ]
+    joined, calibrated = combine("test", tests, decisions)
+    assert list(joined["image"]) == sorted(table["image"])
+    sorted_tests = [t.sort_values("image")[list(CLASSES)].to_numpy() for t in tests]
+    np.testing.assert_allclose(joined[list(CLASSES)], np.mean(sorted_tests, axis=0))
+    each = [
+        apply_decision(t.sort_values("image"), d)[list(CLASSES)].to_numpy()
+        for t, d in zip(tests, decisions, strict=True)
+    ]
+    np.testing.assert_allclose(calibrated[list(CLASSES)], np.mean(each, axis=0))
+    np.testing.assert_allclose(calibrated[list(CLASSES)].sum(axis=1), 1.0)
+
+
+def test_one_fold_stays_as_it_is():
+    _, raw, decisions = _folds()
+    joined, _ = combine("test", raw[:1], decisions[:1])
+    pd.testing.assert_frame_equal(joined, raw[0][["image", *CLASSES]])
+
+
+def test_images_that_do_not_fit_are_named():
+    _, raw, decisions = _folds()
+    name = raw[0]["image"].iloc[0]
+    with pytest.raises(InputError, match=f"validation parts together: image {name} is there twice"):
+        combine("val", [raw[0], pd.concat([raw[1], raw[0][:1]]), raw[2]], decisions)
+    with pytest.raises(InputError, match=f"fold 0, val: image {name} is there twice"):
+        combine("val", [pd.concat([raw[0], raw[0][:1]]), *raw[1:]], decisions)
+    with pytest.raises(InputError, match=f"fold 1, test: image {name} is not in every"):
+        combine("test", [raw[0], raw[0][1:]], decisions[:2])
+    with pytest.raises(InputError, match="3 tables of predictions for 2 decisions"):
+        combine("val", raw, decisions[:2])
+
+
+def test_other_numbers_are_joined_too():
+    _, raw, _ = _folds()
+    joined = join_folds("val", [table[["image", "energy"]] for table in raw])
+    assert len(joined) == sum(len(table) for table in raw)
+    assert list(joined.columns) == ["image", "energy"]
+
+
+def test_tables_survive_the_way_through_a_file(tmp_path):
+    _, raw, _ = _folds()
+    write_table(tmp_path / "val.csv", raw[0])
+    pd.testing.assert_frame_equal(
+        read_predictions(tmp_path / "val.csv"), raw[0].astype({"image": "str"}), rtol=1e-14
+    )
+
+
+BROKEN = {
+    "no file": (None, "no such file"),
+    "missing column": (lambda t: t.drop(columns="DF"), "row 1: column DF is missing"),
+    "twice": (lambda t: pd.concat([t[:2], t[:1]]), "row 4, column image: .* is there twice"),
+    "text": (lambda t: t.astype({"NV": object}).assign(NV="x"), "row 2, column NV: 'x'"),
+    "gap": (lambda t: t.assign(energy=np.nan), "row 2, column energy"),
+    "above one": (lambda t: t.assign(MEL=1.5), "row 2, column MEL"),
+    "no distribution": (lambda t: t.assign(MEL=0.0), "do not add up to 1"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_bad_tables_are_named(tmp_path, name):
+    spoil, message = BROKEN[name]
+    path = tmp_path / "val.csv"
+    if spoil:
+        write_table(path, spoil(_folds()[1][0]))
+    with pytest.raises(InputError, match=r"val\.csv.*" + message):
+        read_predictions(path)
+
+
+def test_an_empty_file_is_no_table(tmp_path):
+    (tmp_path / "val.csv").write_text("")
+    with pytest.raises(InputError, match="not a table of predictions"):
+        read_predictions(tmp_path / "val.csv")
+
+
+def test_judging_joins_by_image_and_leaves_unknown_ones_out():
+    table = examples.catalogue(30)
+    table.loc[3, "diagnosis"] = "UNK"
+    raw = examples.predictions(table)
+    judged = judge(raw.sample(frac=1, random_state=0), table)
+    assert judged.images == tuple(table["image"].drop(3))
+    assert judged.unknown == 1
+    assert list(judged.groups) == list(table["group"].drop(3))
+    assert [CLASSES[k] for k in judged.truth] == list(table["diagnosis"].drop(3))
+    np.testing.assert_array_equal(judged.probabilities, raw[list(CLASSES)].drop(3))
+    assert judged.support.sum() == len(table) - 1
+    with pytest.raises(InputError, match="image stranger"):
+        judge(probability_table(["stranger"], np.full((1, 8), 1 / 8)), table)

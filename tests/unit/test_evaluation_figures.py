@@ -1,0 +1,126 @@
+import evaluation_examples as examples
+import numpy as np
+import pandas as pd
+import pytest
+from test_evaluation_report import _write
+
+from melanoma.catalogue import COLUMNS
+from melanoma.errors import InputError
+from melanoma.evaluation import figures
+from melanoma.evaluation.compare import FIGURES, compare
+from melanoma.evaluation.figures import classes, groups
+from melanoma.evaluation.report import evaluate
+from melanoma.files import write_table
+from melanoma.isic import CLASSES
+
+
+def _is_figure(path):
+    text = path.read_text()
+    return text.rstrip().endswith("</svg>") and len(text) > 5000
+
+
+@pytest.fixture(scope="module")
+def numbers(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("experiment")
+    evaluate(**_write(folder), output=folder / "out", resamples=30)
+    return folder / "out"
+
+
+def test_every_figure_is_drawn_and_redrawn_alike(numbers, tmp_path):
+    figures.draw(numbers, tmp_path, ["val", "test"])
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == sorted(figures.figure_files(["val", "test"]))
+    assert all(_is_figure(tmp_path / name) for name in names)
+    counts = pd.read_csv(numbers / "confusion_val.csv")
+    classes.draw_confusion(counts, tmp_path / "again.svg", subset="val")
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "confusion_val.svg").read_bytes()
+    points = pd.read_csv(numbers / "operating_points.csv")
+    groups.draw_operating_points(points, tmp_path / "again.svg", subsets=["val", "test"])
+    assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "operating_points.svg").read_bytes()
+
+
+def test_without_intervals_melanoma_or_test_part(tmp_path):
+    arguments = _write(tmp_path, lesions=40, subsets=("val",))
+    table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
+    table["diagnosis"] = table["diagnosis"].replace("MEL", "NV")
+    write_table(tmp_path / "catalogue.csv", table)
+    evaluate(**arguments, output=tmp_path, resamples=0)
+    figures.draw(tmp_path, tmp_path, ["val"])
+    assert all(_is_figure(tmp_path / name) for name in figures.figure_files(["val"]))
+
+
+def _history(path, epochs, seed=0):
+    rng = np.random.default_rng(seed)
+    columns = ["train_loss", "val_loss", *(f"val_{n}" for n in ("accuracy", "balanced_accuracy"))]
+    columns += [f"val_{n}" for n in ("macro_f1", "weighted_f1", "macro_auroc")]
+    table = pd.DataFrame(rng.random((epochs, len(columns))), columns=columns)
+    table.insert(0, "epoch", range(epochs))
+    table.insert(1, "stage", ["head"] * min(2, epochs) + ["all"] * max(0, epochs - 2))
+    table["lr_head"] = 1e-4
+    table["lr_stem"] = np.where(table["stage"] == "head", 0.0, 1e-5)
+    write_table(path, table)
+    return path
+
+
+@pytest.mark.parametrize("lengths", [(5,), (1,), (4, 6)])
+def test_training_curves(tmp_path, lengths):
+    paths = [_history(tmp_path / f"{n}.csv", length, n) for n, length in enumerate(lengths)]
+    figures.draw_training(paths, tmp_path / "out")
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(figures.TRAINING_FILES)
+    assert _is_figure(tmp_path / "out/training_curves.svg")
+    table = pd.read_csv(tmp_path / "out/training_curves.csv")
+    assert table.groupby("fold").size().tolist() == list(lengths)
+
+
+def _experiments(folder, noise=(0.0, 3.0)):
+    table = examples.catalogue(150)
+    write_table(folder / "catalogue.csv", table[list(COLUMNS)])
+    paths = {}
+    for number, level in enumerate(noise):
+        raw = examples.predictions(table, signal=3.0 - level)
+        paths[f"experiment_{number}"] = folder / f"{number}.csv"
+        write_table(paths[f"experiment_{number}"], raw[["image", *CLASSES]])
+    return paths
+
+
+def test_comparison_pairs_the_experiments(tmp_path):
+    paths = _experiments(tmp_path, (0.0, 2.5, 0.0))
+    table = compare(paths, tmp_path / "catalogue.csv", "test", resamples=100)
+    assert len(table) == 3 * len(FIGURES)
+    first = table[table["experiment"] == "experiment_0"].set_index("figure")
+    worse = table[table["experiment"] == "experiment_1"].set_index("figure")
+    same = table[table["experiment"] == "experiment_2"].set_index("figure")
+    assert first["difference"].isna().all()
+    np.testing.assert_allclose(worse["difference"], worse["value"] - first["value"])
+    assert worse.loc["balanced_accuracy", "beyond_noise"] is True
+    assert (worse["difference_low"] <= worse["difference"]).all()
+    # Paired, equal predictions differ by nothing in every resample.
+    assert (same[["difference", "difference_low", "difference_high"]] == 0).all().all()
+    assert not same["beyond_noise"].astype(bool).any()
+    width = worse["difference_high"] - worse["difference_low"]
+    independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])
+    assert width["accuracy"] < independent["accuracy"]
+    write_table(tmp_path / "comparison.csv", table)
+    figures.draw_comparison(tmp_path / "comparison.csv", tmp_path / figures.COMPARISON_FILE)
+    assert _is_figure(tmp_path / figures.COMPARISON_FILE)
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_comparison_without_intervals(tmp_path, count):
+    paths = _experiments(tmp_path, (0.0, 2.0)[:count])
+    table = compare(paths, tmp_path / "catalogue.csv", "val", resamples=0)
+    assert table["low"].isna().all()
+    assert table["value"].notna().all()
+    write_table(tmp_path / "comparison.csv", table)
+    figures.draw_comparison(tmp_path / "comparison.csv", tmp_path / "comparison.svg")
+    assert _is_figure(tmp_path / "comparison.svg")
+
+
+def test_comparison_needs_the_same_images(tmp_path):
+    paths = _experiments(tmp_path)
+    short = pd.read_csv(paths["experiment_1"])[1:]
+    write_table(paths["experiment_1"], short)
+    with pytest.raises(InputError, match=r"1\.csv: image ISIC_0000000 is judged in only one"):
+        compare(paths, tmp_path / "catalogue.csv", "test", resamples=0)
+    with pytest.raises(InputError, match="no experiment"):
+        compare({}, tmp_path / "catalogue.csv", "test", resamples=0)

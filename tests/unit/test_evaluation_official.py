@@ -1,0 +1,81 @@
+import evaluation_examples as examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma.catalogue import COLUMNS
+from melanoma.errors import InputError
+from melanoma.evaluation.official import FILES, evaluate_official, truth_table
+from melanoma.files import read_json, write_table
+from melanoma.isic import CLASSES, UNKNOWN
+from melanoma.scoring import official_scores
+from melanoma.submission import read_submission
+
+
+@pytest.fixture
+def official(tmp_path):
+    """A test set with unknown images, and two folds' predictions of it and of validation."""
+    table = examples.catalogue(100)
+    # Every class keeps images: unknown ones are of the commonest class by their looks.
+    table.loc[(table["diagnosis"] == "NV") & (np.arange(len(table)) % 2 == 0), "diagnosis"] = (
+        UNKNOWN
+    )
+    table = table[list(COLUMNS)].assign(score_weight=1.0, validation_weight=0.0)
+    table.loc[5, "score_weight"] = 0.0
+    write_table(tmp_path / "catalogue.csv", table)
+    known = examples.catalogue(120, seed=1)
+    arguments = {"official": [], "validation": [], "catalogue": tmp_path / "catalogue.csv"}
+    for fold in range(2):
+        write_table(tmp_path / f"o{fold}.csv", examples.predictions(table, fold))
+        arguments["official"].append(tmp_path / f"o{fold}.csv")
+        write_table(tmp_path / f"v{fold}.csv", examples.predictions(known, fold)[fold::2])
+        arguments["validation"].append(tmp_path / f"v{fold}.csv")
+    return table, arguments, tmp_path / "out"
+
+
+@pytest.mark.parametrize("ood", ["energy", "msp"])
+def test_submission_and_scores(official, ood):
+    table, arguments, output = official
+    found = evaluate_official(**arguments, output=output, ood=ood)
+    assert sorted(path.name for path in output.iterdir()) == sorted(FILES)
+    submitted = read_submission(output / "submission.csv", list(table["image"]))
+    assert len(submitted) == len(table)
+    assert found["all"] == official_scores(
+        truth_table(table), pd.read_csv(output / "submission.csv")
+    )
+    assert found["all"]["classes"] == 9
+    assert found["all"]["nine_class"]["weight"] == len(table) - 1
+    assert found["without_matched"] is None
+    assert found["unknown"]["score"] == ood
+    assert read_json(output / "scores.json") == found
+    scores = pd.read_csv(output / "ood.csv")
+    called = submitted[UNKNOWN].to_numpy() > 0.5
+    np.testing.assert_array_equal(called, scores["ood"] > found["unknown"]["threshold"])
+
+
+def test_matched_images_are_left_out_of_the_second_score(official):
+    table, arguments, output = official
+    matched = [*table["image"][:7], "not in this set"]
+    found = evaluate_official(**arguments, output=output, ood="msp", matched=matched)
+    assert found["matched"] == 7
+    assert found["without_matched"]["nine_class"]["images"] == len(table) - 7
+    assert found["all"]["nine_class"]["images"] == len(table)
+
+
+def test_test_labels_move_no_threshold(official):
+    table, arguments, output = official
+    first = evaluate_official(**arguments, output=output, ood="energy")
+    shuffled = table["diagnosis"].sample(frac=1, random_state=0).to_numpy()
+    write_table(arguments["catalogue"], table.assign(diagnosis=shuffled))
+    second = evaluate_official(**arguments, output=output, ood="energy")
+    assert first["unknown"] == second["unknown"]
+    assert first["all"] != second["all"]
+
+
+def test_truth_is_one_hot_and_strange_diagnoses_are_refused():
+    table = examples.catalogue(20)
+    truth = truth_table(table)
+    assert list(truth.columns) == ["image", *CLASSES, UNKNOWN]
+    assert (truth[[*CLASSES, UNKNOWN]].sum(axis=1) == 1).all()
+    with pytest.raises(InputError, match="'WART'"):
+        truth_table(table.assign(diagnosis="WART"))

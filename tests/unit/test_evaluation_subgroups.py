@@ -1,0 +1,88 @@
+import evaluation_examples as examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma.evaluation import subgroups
+from melanoma.evaluation.metrics import point_figures
+from melanoma.evaluation.tables import judge
+
+
+def _judged(lesions=250):
+    table = examples.catalogue(lesions)
+    judged = judge(examples.predictions(table), table)
+    return table, judged
+
+
+def test_labels_of_metadata():
+    table = pd.DataFrame(
+        {
+            "image": list("abcdef"),
+            "lesion_id": ["BCN_1", "HAM_1", "MSK_1", "", "XYZ_1", "BCN_1"],
+            "age": [np.nan, 0.0, 30.0, 44.9, 75.0, 85.0],
+            "sex": ["female", "", "male", "male", "male", "male"],
+            "site": ["head/neck", "palms/soles", "", "head/neck", "head/neck", "head/neck"],
+        }
+    )
+    found = subgroups.labels(table)
+    assert list(found["age"]) == ["missing", "under 30", "30-44", "30-44", *["75 and over"] * 2]
+    assert list(found["sex"])[:2] == ["female", "missing"]
+    assert list(found["site"])[2] == "missing"
+    assert list(found["source"]) == ["BCN", "HAM", "MSK", "none", "other", "BCN"]
+    assert list(found["metadata"]) == [*["a field missing"] * 3, *["complete"] * 3]
+
+
+def test_each_part_is_judged_alone():
+    table, judged = _judged()
+    found = subgroups.subgroup_table(
+        judged, judged, subgroups.labels(table), 0.3, resamples=40, seed=0
+    )
+    rows = found.set_index(["variable", "part"])
+    for variable in ("sex", "age", "site", "source", "metadata"):
+        assert rows.loc[variable, "images"].sum() == len(table)
+    chosen = (table["source"] == "BCN").to_numpy()
+    row = rows.loc[("source", "BCN")]
+    alone = point_figures(judged.truth[chosen], judged.probabilities[chosen])
+    for name in subgroups.FIGURES[:4]:
+        assert row[name] == pytest.approx(alone.headline[name][0])
+        assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
+    melanoma, called = judged.of_class("MEL")[chosen], judged.probability_of("MEL")[chosen] >= 0.3
+    assert row["sensitivity_at_point"] == pytest.approx(called[melanoma].mean())
+    assert row["specificity_at_point"] == pytest.approx((~called[~melanoma]).mean())
+    assert row["groups"] == table["group"][chosen].nunique()
+    assert row["melanomas"] == melanoma.sum()
+
+
+def test_the_order_of_parts_is_for_reading():
+    table, judged = _judged()
+    found = subgroups.subgroup_table(
+        judged, judged, subgroups.labels(table), None, resamples=0, seed=0
+    )
+    ages = list(found["part"][found["variable"] == "age"])
+    order = ["under 30", "30-44", "45-59", "60-74", "75 and over", "missing"]
+    assert ages == [age for age in order if age in ages]
+    assert found["sensitivity_at_point"].isna().all()
+
+
+def test_small_parts_are_suppressed():
+    table, judged = _judged(80)
+    parts = pd.DataFrame({"image": table["image"], "size": "large"}).set_index("image")
+    parts.iloc[: subgroups.LEAST_IMAGES - 1, 0] = "small"
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=10, seed=0)
+    small = found.set_index("part").loc["small"]
+    assert small["suppressed"] == "fewer than 50 images"
+    assert small[list(subgroups.FIGURES)].isna().all()
+    assert small["images"] == subgroups.LEAST_IMAGES - 1
+
+
+def test_few_melanomas_hide_melanoma_figures_alone():
+    table, judged = _judged()
+    parts = pd.DataFrame({"image": table["image"], "kind": "rest"}).set_index("image")
+    others = table["diagnosis"] != "MEL"
+    parts.loc[(others & (np.arange(len(table)) % 2 == 0)).to_numpy(), "kind"] = "few"
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=10, seed=0)
+    few = found.set_index("part").loc["few"]
+    assert "melanoma" in few["suppressed"]
+    assert not np.isnan(few["balanced_accuracy"])
+    assert np.isnan(few["melanoma_auroc"])
+    assert np.isnan(few["sensitivity_at_point"])

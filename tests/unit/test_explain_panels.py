@@ -1,0 +1,189 @@
+import math
+import re
+
+import explain_examples
+import numpy as np
+import pytest
+from PIL import Image
+
+from melanoma import drawing, isic, style
+from melanoma.explain import gallery, panels
+from melanoma.explain.selection import select_examples
+
+
+def _told(**changes):
+    told = {
+        "image": "ISIC_0000001",
+        "diagnosis": "MEL",
+        "predicted": "NV",
+        "correct": False,
+        "probability": 0.91,
+        "melanoma_probability": 0.07,
+        "age": 55.0,
+        "sex": "female",
+        "site": "anterior torso",
+        "source": "HAM",
+    }
+    told |= dict.fromkeys(isic.CLASSES, 0.125)
+    told |= {f"{name}_calibrated": 0.1 for name in isic.CLASSES}
+    return told | changes
+
+
+def _example(**changes):
+    heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    return panels.Example(_told(**changes), explain_examples.pixels(1, 32)[0], heat, heat.T.copy())
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        (
+            {},
+            "Wrong: true class MEL (melanoma), predicted NV (melanocytic nevus), probability 0.91",
+        ),
+        ({"correct": True}, "Right: true class MEL"),
+        ({"diagnosis": ""}, "ISIC_0000001: predicted NV"),
+        ({}, "calibrated melanoma probability 0.070 · ISIC_0000001"),
+        ({"melanoma_probability": math.nan}, "melanoma probability not calibrated"),
+        ({}, "age 55 · female · anterior torso"),
+        ({"age": math.nan, "sex": "", "site": ""}, "age unknown · sex unknown · site unknown"),
+    ],
+)
+def test_text_tells_of_the_example(changes, expected):
+    assert expected in "\n".join(panels.describe(_told(**changes)))
+
+
+def test_a_panel_holds_the_image_and_both_maps():
+    example = _example()
+    panel = panels.draw_panel(example)
+    side, gap = panels.TILE, panels.TILE + 8
+    top = next(y for y in range(panel.shape[0]) if (panel[y, 16:26] != 255).any(-1).all())
+    tiles = [panel[top : top + side, 16 + i * gap : 16 + i * gap + side] for i in range(3)]
+    wanted = (
+        example.pixels,
+        drawing.overlay(example.pixels, example.heat),
+        drawing.overlay(example.pixels, example.melanoma_heat),
+    )
+    for tile, picture in zip(tiles, wanted, strict=True):
+        np.testing.assert_array_equal(tile, drawing.fit(picture, side, side))
+
+
+def test_the_sheet_has_a_row_for_each_class():
+    examples = [_example(), _example(diagnosis="NV", correct=True)]
+    one = panels.draw_contact_sheet(examples[:1], title="Maps")
+    two = panels.draw_contact_sheet(examples, title="Maps")
+    assert two.shape[1] == one.shape[1]
+    assert two.shape[0] > one.shape[0]
+    empty = panels.draw_contact_sheet([], title="Nothing to explain")
+    assert empty.shape[0] < one.shape[0]
+    assert (empty != 255).any()
+
+
+@pytest.mark.parametrize("shape", [(20, 40), (40, 20), (30, 30), (300, 2)])
+def test_pictures_keep_their_proportions(shape):
+    picture = np.zeros((*shape, 3), np.uint8)
+    box = drawing.fit(picture, 60, 60)
+    assert box.shape == (60, 60, 3)
+    black = (box == 0).all(-1)
+    height, width = black.any(1).sum(), black.any(0).sum()
+    assert max(height, width) == 60
+    assert height / width == pytest.approx(shape[0] / shape[1], rel=0.6)
+
+
+def test_opacity_goes_from_picture_to_heat():
+    picture = explain_examples.pixels(1, 32)[0]
+    heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    np.testing.assert_array_equal(drawing.overlay(picture, heat, 0.0), picture)
+    np.testing.assert_array_equal(drawing.overlay(picture, heat, 1.0), drawing.heat_picture(heat))
+
+
+def test_heat_colours_get_lighter_with_heat():
+    ramp = drawing.heat_picture(np.linspace(0, 1, 11, dtype=np.float32)[None])[0].astype(float)
+    light = ramp @ [0.2126, 0.7152, 0.0722]
+    assert (np.diff(light) > 0).all()
+
+
+def test_long_text_is_cut_to_its_width():
+    face = drawing.font(14)
+    cut = drawing.shorten("a very long caption " * 9, face, 120)
+    assert cut.endswith("…")
+    assert face.getlength(cut) <= 120
+    assert drawing.shorten("short", face, 120) == "short"
+
+
+def test_a_picture_is_written_losslessly(tmp_path):
+    picture = explain_examples.pixels(1, 32)[0]
+    drawing.write_png(tmp_path / "a.png", picture)
+    drawing.write_png(tmp_path / "b.png", picture)
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    with Image.open(tmp_path / "a.png") as image:
+        np.testing.assert_array_equal(np.asarray(image), picture)
+
+
+def _page(examples, **options):
+    settings = {"title": "Maps", "facts": ["A fact."], "colours": style.CLASS_COLOURS} | options
+    return gallery.render(examples, **settings)
+
+
+def _cards():
+    table = explain_examples.catalogue(24)
+    raw = explain_examples.probabilities(table)
+    chosen = select_examples(raw, raw, table, per_class=1)
+    heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
+    picture = explain_examples.pixels(1, 32)[0]
+    return [panels.Example(row, picture, heat, heat) for row in chosen.to_dict("records")]
+
+
+def test_the_gallery_asks_nothing_of_anyone():
+    page = _page(_cards(), checks_svg="<svg/>")
+    addresses = re.findall(r'(?:src|href)="([^"]*)"', page)
+    assert addresses
+    assert all(address.startswith("data:") for address in addresses)
+    assert "url(" not in page
+    assert "@import" not in page
+    assert "default-src &#x27;none&#x27;" in page
+
+
+def test_every_example_is_a_card_with_what_filters_need():
+    examples = _cards()
+    page = _page(examples)
+    cards = re.findall(r'<article class="card (\w+)" ([^>]*)>', page)
+    assert len(cards) == len(examples)
+    for (verdict, attributes), example in zip(cards, examples, strict=True):
+        assert verdict == ("right" if example.told["correct"] else "wrong")
+        assert f'data-diagnosis="{example.told["diagnosis"]}"' in attributes
+        assert f'data-predicted="{example.told["predicted"]}"' in attributes
+    assert page.count("<tr class=") == 8 * len(examples)
+    for name in {example.told["diagnosis"] for example in examples}:
+        assert f'<option value="{name}">' in page
+
+
+def test_everything_from_outside_is_escaped():
+    evil = '"><script>alert(1)</script>'
+    example = _example(image=evil, sex=evil, site=evil, source=evil)
+    page = _page([example], title=evil, facts=[evil])
+    assert "<script>alert" not in page
+    assert page.count("<script>") == 1
+    assert '"><' not in re.sub(r"<[^<>]*>", "", page)
+
+
+def test_one_map_serves_both_when_melanoma_is_predicted():
+    same = _page([_example(predicted="MEL")])
+    other = _page([_example()])
+    assert same.count("data:image/png") == 1
+    assert other.count("data:image/png") == 2
+    assert "cam-predicted cam-melanoma" in same
+
+
+def test_without_calibration_there_is_no_mark():
+    changes = {f"{name}_calibrated": math.nan for name in isic.CLASSES}
+    page = _page([_example(melanoma_probability=math.nan, **changes)])
+    assert "nan" not in re.sub(r"data:[^\"]*", "", page)
+    assert '<b style="left' not in page
+
+
+def test_an_empty_gallery_says_why():
+    page = _page([], facts=["It sees metadata only."])
+    assert "It sees metadata only." in page
+    assert "<form" not in page
+    assert "no medical device" in page

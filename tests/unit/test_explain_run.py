@@ -1,0 +1,81 @@
+from pathlib import Path
+
+import explain_examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma import config
+from melanoma.explain import run
+from melanoma.explain.selection import COLUMNS
+from melanoma.training.checkpoints import load_model
+
+
+def _explain(folder, *, count=16, **inputs):
+    table = explain_examples.catalogue(count)
+    model = load_model(explain_examples.checkpoint(folder / "model.ckpt", **inputs))
+    raw = explain_examples.probabilities(table)
+    return run.explain(
+        model,
+        explain_examples.store(table),
+        table,
+        raw,
+        raw,
+        settings=config.GradCam(per_class=1, method="layercam"),
+        output=folder / "gradcam",
+        subset="val",
+        folds=3,
+    )
+
+
+def test_the_folder_holds_everything_and_replaces_the_old_one(tmp_path):
+    old = tmp_path / "gradcam" / "old.png"
+    old.parent.mkdir()
+    old.write_bytes(b"")
+    table = _explain(tmp_path)
+    names = {path.name for path in (tmp_path / "gradcam").iterdir()}
+    others = {"index.csv", "index.html", "sheet.png", "checks.csv", "checks.svg"}
+    assert names == others | set(table["file"])
+    assert len(table) >= 8
+    assert {path.name for path in tmp_path.iterdir()} == {"gradcam", "model.ckpt"}
+    index = pd.read_csv(tmp_path / "gradcam" / "index.csv")
+    assert tuple(index.columns) == COLUMNS
+    np.testing.assert_allclose(index["probability"], table["probability"])
+    page = (tmp_path / "gradcam" / "index.html").read_text()
+    assert "mean of 3 models, maps are those of fold 0" in page
+    assert page.count('<article class="card') == len(table)
+
+
+def test_a_model_without_image_says_so(tmp_path):
+    table = _explain(tmp_path, image=False)
+    assert table.empty
+    page = (tmp_path / "gradcam" / "index.html").read_text()
+    assert "sees metadata only" in page
+    assert (tmp_path / "gradcam" / "sheet.png").stat().st_size > 0
+    assert pd.read_csv(tmp_path / "gradcam" / "index.csv").empty
+
+
+def test_an_image_model_needs_no_metadata(tmp_path):
+    table = _explain(tmp_path, count=4, metadata=False)
+    assert len(table)
+    assert "with metadata" not in (tmp_path / "gradcam" / "index.html").read_text()
+
+
+def test_nothing_to_explain(tmp_path):
+    assert _explain(tmp_path, count=0).empty
+    assert "0 val images" in (tmp_path / "gradcam" / "index.html").read_text()
+
+
+def test_a_failure_leaves_the_old_folder(tmp_path):
+    old = tmp_path / "gradcam" / "index.html"
+    old.parent.mkdir()
+    old.write_text("old")
+
+    def fail(folder: Path) -> None:
+        (folder / "half.png").write_bytes(b"")
+        raise RuntimeError
+
+    with pytest.raises(RuntimeError), run._whole_folder(old.parent) as folder:
+        fail(folder)
+    assert old.read_text() == "old"
+    assert [path.name for path in tmp_path.iterdir()] == ["gradcam"]

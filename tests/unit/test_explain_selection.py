@@ -1,0 +1,93 @@
+import explain_examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma import isic
+from melanoma.errors import InputError
+from melanoma.explain.selection import COLUMNS, select_examples
+
+
+def _tables(count: int = 48):
+    table = explain_examples.catalogue(count)
+    raw = explain_examples.probabilities(table)
+    return raw, explain_examples.probabilities(table, seed=1), table
+
+
+def test_right_and_wrong_of_each_class_by_confidence():
+    raw, calibrated, table = _tables()
+    chosen = select_examples(raw, calibrated, table, per_class=2)
+    assert tuple(chosen.columns) == COLUMNS
+    assert (chosen.groupby(["diagnosis", "correct"]).size() <= 2).all()
+    assert list(dict.fromkeys(chosen["diagnosis"])) == [
+        name for name in isic.CLASSES if name in set(chosen["diagnosis"])
+    ]
+    for (_, correct), part in chosen.groupby(["diagnosis", "correct"]):
+        assert (part["predicted"] == part["diagnosis"]).all() == correct
+        assert part["rank"].tolist() == [1, 2][: len(part)]
+    indexed = calibrated.set_index("image")
+    expected = indexed.loc[chosen["image"], "MEL"].to_numpy()
+    np.testing.assert_allclose(chosen["melanoma_probability"], expected)
+
+
+def test_the_most_confident_answer_comes_first():
+    raw, calibrated, table = _tables()
+    table["group"] = table["image"]
+    chosen = select_examples(raw, calibrated, table, per_class=1)
+    full = raw.merge(table, on="image")
+    full["top"] = full[list(isic.CLASSES)].max(axis=1)
+    full["predicted"] = full[list(isic.CLASSES)].idxmax(axis=1)
+    right = full[full["predicted"] == full["diagnosis"]].groupby("diagnosis")["top"].max()
+    found = chosen[chosen["correct"]].set_index("diagnosis")["probability"]
+    pd.testing.assert_series_equal(found.sort_index(), right, check_names=False)
+
+
+def test_the_order_of_rows_does_not_matter():
+    raw, calibrated, table = _tables()
+    chosen = select_examples(raw, calibrated, table, per_class=3)
+    turned = select_examples(
+        raw[::-1], calibrated, table.sample(frac=1, random_state=1), per_class=3
+    )
+    pd.testing.assert_frame_equal(chosen, turned)
+
+
+def test_one_lesion_does_not_fill_the_row():
+    table = explain_examples.catalogue(8)
+    table["diagnosis"] = "MEL"
+    table["group"] = ["a"] * 6 + ["b", "c"]
+    raw = pd.DataFrame(0.0, index=range(8), columns=["image", *isic.CLASSES])
+    raw["image"] = table["image"]
+    raw["MEL"] = np.linspace(0.99, 0.5, 8)
+    raw["NV"] = 1 - raw["MEL"]
+    chosen = select_examples(raw, raw, table, per_class=4)
+    assert chosen["image"].tolist() == [f"ISIC_{i:07d}" for i in (0, 6, 7, 1)]
+
+
+def test_unknown_diagnoses_are_left_out_and_names_are_safe():
+    raw, calibrated, table = _tables(16)
+    table.loc[0, "diagnosis"] = isic.UNKNOWN
+    table.loc[1, "image"] = raw.loc[1, "image"] = calibrated.loc[1, "image"] = "ö ../<b>"
+    chosen = select_examples(raw, calibrated, table, per_class=9)
+    assert "ISIC_0000000" not in set(chosen["image"])
+    name = chosen.loc[chosen["image"] == "ö ../<b>", "file"].item()
+    assert "/" not in name
+    assert "<" not in name
+    assert chosen["file"].is_unique
+
+
+def test_no_prediction_gives_an_empty_table():
+    raw, calibrated, table = _tables(8)
+    chosen = select_examples(raw[:0], calibrated, table, per_class=2)
+    assert tuple(chosen.columns) == COLUMNS
+    assert chosen.empty
+
+
+@pytest.mark.parametrize(("lost", "where"), [("catalogue", "catalogue"), ("calibrated", "calibr")])
+def test_an_image_missing_elsewhere_is_named(lost, where):
+    raw, calibrated, table = _tables(8)
+    if lost == "catalogue":
+        table = table[1:]
+    else:
+        calibrated = calibrated[1:]
+    with pytest.raises(InputError, match=rf"ISIC_0000000.*{where}"):
+        select_examples(raw, calibrated, table, per_class=2)

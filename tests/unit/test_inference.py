@@ -1,0 +1,232 @@
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import cv2
+import explain_examples
+import numpy as np
+import pandas as pd
+import pytest
+
+from melanoma import files, images, inference, inference_input, inference_output, isic
+from melanoma.errors import InputError
+from melanoma.evaluation.calibration import apply_decision, fit_decision
+from melanoma.prediction import predict_store
+from melanoma.training.checkpoints import load_model
+
+SIZE = 32
+CALIBRATED = [f"{name}_calibrated" for name in isic.CLASSES]
+
+
+def _decision(seed: int) -> dict:
+    table = explain_examples.catalogue(40)
+    counts = dict.fromkeys(isic.CLASSES, 5) | {"NV": 40}
+    raw = explain_examples.probabilities(table, seed)
+    return fit_decision(raw, list(table["diagnosis"]), counts, "weighted")
+
+
+@pytest.fixture(scope="module")
+def models(tmp_path_factory):
+    paths = []
+    for seed in (0, 1):
+        folder = tmp_path_factory.mktemp(f"fold{seed}")
+        paths.append(explain_examples.checkpoint(folder / "model.ckpt", size=SIZE, seed=seed))
+        files.write_json(folder / "decision.json", _decision(seed))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photographs")
+    paths = [folder / "a.jpg", folder / "b.JPEG", folder / "inner" / "c.jpg"]
+    (folder / "inner").mkdir()
+    (folder / "notes.txt").write_text("no image")
+    for path, pixels in zip(paths, explain_examples.pixels(3, 48), strict=True):
+        path.write_bytes(cv2.imencode(".jpg", pixels)[1].tobytes())
+    return paths
+
+
+def _by_hand(model: Path, paths, told: pd.DataFrame):
+    trained = load_model(model)
+    pixels = [
+        images.prepare(p.read_bytes(), size=SIZE, framing="crop", hair_removal="none")
+        for p in paths
+    ]
+    store = SimpleNamespace(pixels=np.stack(pixels), rows=lambda ids: [int(i) for i in ids])
+    rows = told.assign(image=[str(i) for i in range(len(paths))])
+    raw = predict_store(trained, store, rows, list(rows["image"]))
+    decision = files.read_json(model.parent / "decision.json")
+    held = apply_decision(raw, decision)
+    return raw[list(isic.CLASSES)].to_numpy(), held[list(isic.CLASSES)].to_numpy()
+
+
+def test_probabilities_are_the_pipelines(models, photographs):
+    told = pd.DataFrame({"age": [55.0] * 3, "sex": ["female"] * 3, "site": ["head/neck"] * 3})
+    given = {"age": 55, "sex": "female", "site": "head/neck"}
+    table = inference.predict_files(photographs, models[:1], metadata=given)
+    raw, held = _by_hand(models[0], photographs, told)
+    assert tuple(table.columns) == inference.COLUMNS
+    np.testing.assert_allclose(table[list(isic.CLASSES)], raw, atol=1e-6)
+    np.testing.assert_allclose(table[CALIBRATED], held, atol=1e-6)
+    assert table["predicted"].tolist() == [isic.CLASSES[i] for i in raw.argmax(axis=1)]
+    assert table["image"].tolist() == ["a", "b", "c"]
+    assert (table["error"] == "").all()
+    point = files.read_json(models[0].parent / "decision.json")["operating_points"][
+        "sensitivity_90"
+    ]
+    assert (table["operating_point"] == "sensitivity_90").all()
+    wanted = np.where(held[:, 0] >= point["threshold"], "yes", "no")
+    assert table["melanoma"].tolist() == wanted.tolist()
+
+
+def test_several_models_are_averaged(models, photographs):
+    told = pd.DataFrame({"age": [np.nan] * 3, "sex": [""] * 3, "site": [""] * 3})
+    table = inference.predict_files(photographs, models, operating_point="specificity_80")
+    parts = [_by_hand(model, photographs, told) for model in models]
+    np.testing.assert_allclose(
+        table[list(isic.CLASSES)], np.mean([raw for raw, _ in parts], axis=0), atol=1e-6
+    )
+    np.testing.assert_allclose(
+        table[CALIBRATED], np.mean([held for _, held in parts], axis=0), atol=1e-6
+    )
+    points = [files.read_json(m.parent / "decision.json")["operating_points"] for m in models]
+    thresholds = [p["specificity_80"]["threshold"] for p in points]
+    assert table["threshold"].to_numpy() == pytest.approx(np.mean(thresholds))
+
+
+def test_batches_change_nothing(models, photographs, monkeypatch):
+    whole = inference.predict_files(photographs, models[:1])
+    monkeypatch.setattr(inference, "_BATCH", 2)
+    parts = inference.predict_files(photographs, models[:1])
+    pd.testing.assert_frame_equal(whole, parts, rtol=1e-5, atol=1e-7)
+
+
+def test_without_a_decision_nothing_is_calibrated(photographs, tmp_path):
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
+    table = inference.predict_files(photographs[:1], [model])
+    assert table["melanoma"].tolist() == ["uncalibrated"]
+    assert table[CALIBRATED].isna().all(axis=None)
+    assert table[list(isic.CLASSES)].sum(axis=1).item() == pytest.approx(1)
+
+
+def test_a_decision_without_points_leaves_it_undecided(photographs, tmp_path):
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
+    decision = _decision(0) | {"operating_points": {}, "default": None}
+    files.write_json(tmp_path / "decision.json", decision)
+    table = inference.predict_files(photographs[:1], [model])
+    assert table["melanoma"].tolist() == ["undecided"]
+    assert table[CALIBRATED].notna().all(axis=None)
+    text = inference_output.render(table, "table", models=[model])
+    assert "holds no operating point" in text
+
+
+def test_a_file_that_cannot_be_read_costs_no_other(models, photographs, tmp_path):
+    whole = photographs[0].read_bytes()
+    (tmp_path / "half.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("no image")
+    paths = [tmp_path / "half.jpg", photographs[0], tmp_path / "text.jpg", tmp_path / "none.jpg"]
+    table = inference.predict_files(paths, models[:1], gradcam_folder=tmp_path / "maps")
+    assert [error != "" for error in table["error"]] == [True, False, True, True]
+    assert "No such file" in table["error"].iloc[3]
+    alone = inference.predict_files(photographs[:1], models[:1])
+    np.testing.assert_allclose(
+        table.loc[1, list(isic.CLASSES)].astype(float),
+        alone.loc[0, list(isic.CLASSES)].astype(float),
+    )
+    assert table.loc[0, ["predicted", "melanoma"]].tolist() == ["", ""]
+    assert [path.name for path in (tmp_path / "maps").iterdir()] == ["a.png"]
+    record = json.loads(inference_output.render(table, "json", models=models[:1]))
+    assert "error" in record["predictions"][0]
+    text = inference_output.render(table, "table", models=models[:1])
+    assert "3 of 4 files could not be read" in text
+
+
+def test_nothing_readable_is_still_a_table(models, tmp_path):
+    table = inference.predict_files([tmp_path / "none.jpg"], models[:1])
+    assert len(table) == 1
+    assert table["error"].item()
+    assert inference_output.render(table, "csv", models=models).startswith("image,file,predicted")
+
+
+def test_folders_are_walked_and_files_taken_once(photographs):
+    folder = photographs[0].parent
+    assert inference_input.find_images([folder, photographs[0]]) == photographs
+    assert inference_input.find_images([photographs[2], folder])[0] == photographs[2]
+
+
+@pytest.mark.parametrize(("make", "message"), [(True, "holds no .jpg"), (False, "no image")])
+def test_no_image_at_all(tmp_path, make, message):
+    with pytest.raises(InputError, match=message):
+        inference_input.find_images([tmp_path] if make else [])
+
+
+def test_metadata_is_matched_by_image(models, photographs, tmp_path, caplog):
+    (tmp_path / "table.csv").write_text(
+        "image,age_approx,anatom_site_general,sex\r\nc,70,palms/soles,male\r\na,,,female\r\n"
+    )
+    given = inference_input.read_metadata(tmp_path / "table.csv")
+    table = inference.predict_files(photographs, models[:1], metadata=given)
+    assert table["age"].fillna(-1).tolist() == [-1, -1, 70]
+    assert table["sex"].tolist() == ["female", "", "male"]
+    assert table["site"].tolist() == ["", "", "palms/soles"]
+    assert "no metadata for 1 images, e.g. b" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("a,old,male,", r"row 2, column age, found 'old'|row 2, column age: found 'old'"),
+        ("a,130,male,", "years from 0 to 120"),
+        ("a,,divers,", "female, male"),
+        ("a,,,nose", "anterior torso"),
+    ],
+)
+def test_wrong_metadata_is_named_by_row(tmp_path, row, message):
+    path = tmp_path / "table.csv"
+    path.write_text(f"image,age,sex,site\n{row}\n")
+    with pytest.raises(InputError, match=message):
+        inference_input.read_metadata(path)
+
+
+def test_wrong_values_given_for_all_are_named(models, photographs):
+    with pytest.raises(InputError, match="site 'nose'"):
+        inference.predict_files(photographs, models[:1], metadata={"site": "nose"})
+
+
+def test_an_unknown_operating_point_is_named(models, photographs):
+    with pytest.raises(InputError, match=r"no operating point 'best'.*sensitivity_90"):
+        inference.predict_files(photographs, models[:1], operating_point="best")
+
+
+def test_no_model(photographs):
+    with pytest.raises(InputError, match="no model"):
+        inference.predict_files(photographs, [])
+
+
+def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "a.jpg").write_bytes(photographs[0].read_bytes())
+    for _ in range(2):
+        inference.predict_files([tmp_path], models[:1], gradcam_folder=tmp_path / "maps")
+    names = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert names == ["a-2.png", "a.png"]
+
+
+def test_the_forms(models, photographs):
+    table = inference.predict_files(photographs, models, metadata={"age": 40})
+    text = inference_output.render(table, "table", models=models)
+    lines = text.splitlines()
+    assert lines[2].startswith("a ")
+    assert isic.DIAGNOSIS_NAMES[table["predicted"].iloc[0]] in lines[2]
+    assert "2 models, averaged" in text
+    assert text.endswith(inference_output.STATEMENT + "\n")
+    value = json.loads(inference_output.render(table, "json", models=models))
+    assert value["statement"] == inference_output.STATEMENT
+    first = value["predictions"][0]
+    assert first["probabilities"]["calibrated"]["MEL"] == table["MEL_calibrated"].iloc[0]
+    assert first["metadata"] == {"age": 40.0, "sex": None, "site": None}
+    assert first["melanoma"]["operating_point"] == "sensitivity_90"
+    rows = inference_output.render(table, "csv", models=models).splitlines()
+    assert rows[0].split(",") == list(inference.COLUMNS)
+    assert len(rows) == 4

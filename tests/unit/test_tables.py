@@ -1,0 +1,214 @@
+import pytest
+
+from melanoma.catalogue import AUDIT_COLUMNS
+from melanoma.errors import InputError
+from melanoma.isic import CLASSES, GROUND_TRUTH_COLUMNS, METADATA_COLUMNS
+from melanoma.official import read_ground_truth, read_metadata
+from melanoma.tables import Problems, read_table, too_many
+
+HEADER = ",".join(GROUND_TRUTH_COLUMNS)
+META = ",".join(METADATA_COLUMNS)
+
+
+def truth_line(image: str, diagnosis: str = "NV") -> str:
+    marks = ["1.0" if name == diagnosis else "0.0" for name in GROUND_TRUTH_COLUMNS[1:]]
+    return ",".join([image, *marks])
+
+
+def save(path, lines, end="\r\n"):
+    path.write_bytes((end.join(lines) + end).encode())
+    return path
+
+
+def read(path, columns=("image", "x"), **settings):
+    problems = Problems()
+    return read_table(path, required=columns, problems=problems, **settings), problems
+
+
+@pytest.mark.parametrize(
+    ("content", "rows"),
+    [
+        (b"image,x\r\nA,1\r\nB,2\r\n", [2, 3]),
+        (b"image,x\nA,1\nB,2", [2, 3]),
+        (b"\xef\xbb\xbfimage,x\nA,1\nB,2\n", [2, 3]),
+        (b" image , x \n A , 1 \nB,2\n", [2, 3]),
+        (b"x,image\n1,A\n2,B\n", [2, 3]),
+        (b"image,x\n\nA,1\n\n\nB,2\n\n", [3, 6]),
+        (b'image,x\n"A",1\n"B","2"\n', [2, 3]),
+        (b"image,x\rA,1\rB,2\r", [2, 3]),
+    ],
+    ids=["crlf", "lf", "bom", "spaces", "reordered", "blank lines", "quotes", "cr"],
+)
+def test_spellings_of_one_table(tmp_path, content, rows):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    table, problems = read(path)
+    assert table.to_dict("list") == {"image": ["A", "B"], "x": ["1", "2"]}
+    assert list(table.index) == rows
+    assert not problems.notes
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", r"empty; expected the columns image,x"),
+        (b"image,x\n", r"no row below the header"),
+        (b"image;x\nA;1\n", r"row 1: separated by semicolons; save it with commas"),
+        (b"image\tx\nA\t1\n", r"row 1: separated by tabs"),
+        (b"<html><body>log in</body></html>", r"a web page, not a table"),
+        (b"image,y\nA,1\n", r"row 1: column x missing among image, y"),
+        (b"image,x,x\nA,1,1\n", r"row 1: columns x are there twice"),
+        (b"image,x\nA,1\nB\nC,1\n", r"row 3: 1 values for 2 columns"),
+        (b"image,x\nA,1,2\n", r"row 2: 3 values for 2 columns"),
+        (b"image,x\nA,1\n,2\n", r"row 3, column image: empty; name the image"),
+        (b"image,x\nA,1\nB,2\nA,1\n", r"row 4, column image: found 'A': is in row 2 already"),
+        (b"image,x\nA,1\n\xe9,2\n", r"row 3: byte 0xe9 is not UTF-8"),
+        ("image,x\nA,1\n".encode("utf-16"), r"row 1: byte 0xff is not UTF-8"),
+        (b"image,x\nA,\x001\n", r"row 2: a zero byte"),
+        (b'image,x\nA,1\n"B,2\nC,3\n', r"row 3: .*mend the quotes"),
+        (b'image,x\nA,"1"2\n', r"row 2: .*mend the quotes"),
+    ],
+)
+def test_tables_that_stop_the_run(tmp_path, content, message):
+    path = tmp_path / "t.csv"
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=message) as caught:
+        read(path)
+    assert str(caught.value).startswith(str(path))
+
+
+def test_no_such_table(tmp_path):
+    with pytest.raises(InputError, match="no such file"):
+        read(tmp_path / "t.csv")
+
+
+def test_extra_columns_are_noted_and_optional_ones_kept(tmp_path):
+    path = save(tmp_path / "t.csv", ["image,x,y,z", "A,1,2,3"])
+    table, problems = read(path, optional=("y", "w"))
+    assert list(table) == ["image", "x", "y"]
+    audit = problems.audit()
+    assert list(audit) == list(AUDIT_COLUMNS)
+    assert audit.iloc[0].tolist() == ["info", "t.csv", "1", "z", "", "", "column ignored"]
+
+
+def test_ten_problems_are_told_and_the_rest_counted(tmp_path):
+    path = save(tmp_path / "t.csv", ["image,x", "A,1", *["A,1"] * 13])
+    with pytest.raises(InputError, match="13 problems") as caught:
+        read(path)
+    lines = str(caught.value).splitlines()
+    assert len(lines) == 12
+    assert lines[-1].strip() == "... and 3 more"
+
+
+@pytest.mark.parametrize(
+    ("count", "of", "many"), [(5, 10, False), (6, 10, True), (25, 25331, False), (26, 25331, True)]
+)
+def test_too_many(count, of, many):
+    assert too_many(count, of) is many
+
+
+def truth(path, lines, kind="train", header=HEADER):
+    problems = Problems()
+    save(path, [header, *lines])
+    return read_ground_truth(path, kind=kind, problems=problems), problems
+
+
+def test_ground_truth(tmp_path):
+    lines = [truth_line(f"I{i}", name) for i, name in enumerate(CLASSES)]
+    table, problems = truth(tmp_path / "t.csv", lines)
+    assert table["diagnosis"].tolist() == list(CLASSES)
+    assert not problems.notes
+
+
+def test_absent_class_is_noted(tmp_path):
+    lines = [truth_line(f"I{i}", name) for i, name in enumerate(CLASSES) if name != "DF"]
+    _, problems = truth(tmp_path / "t.csv", lines)
+    assert problems.audit()[["column", "message"]].to_numpy().tolist() == [
+        ["DF", "no image of this class"]
+    ]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("A,1.0,1.0,0,0,0,0,0,0,0", r"row 3, image A: 2 diagnoses \(MEL and NV\)"),
+        ("A,0,0,0,0,0,0,0,0,0", r"row 3, image A: no diagnosis; set one to 1"),
+        ("A,,1.0,0,0,0,0,0,0,0", r"row 3, column MEL, image A: found 'nothing': a diagnosis is"),
+        ("A,NaN,1.0,0,0,0,0,0,0,0", r"column MEL, image A: found 'NaN'"),
+        ("A,yes,1.0,0,0,0,0,0,0,0", r"column MEL, image A: found 'yes'"),
+        ("A,0.5,0.5,0,0,0,0,0,0,0", r"2 problems\n.*column MEL.*'0\.5'[^\n]*\n.*column NV"),
+        ("A,0,0,0,0,0,0,0,0,1.0", r"row 3, column UNK, image A: no class to train on"),
+    ],
+)
+def test_ground_truth_that_stops_the_run(tmp_path, line, message):
+    with pytest.raises(InputError, match=message):
+        truth(tmp_path / "t.csv", [truth_line("B"), line])
+
+
+def test_test_set_has_unknowns_and_weights(tmp_path):
+    header = HEADER + ",score_weight,validation_weight"
+    lines = [truth_line("A", "UNK") + ",1.0,0.0", truth_line("B") + ",0.5,1.0"]
+    table, problems = truth(tmp_path / "t.csv", lines, "test", header)
+    assert table["diagnosis"].tolist() == ["UNK", "NV"]
+    assert table["score_weight"].tolist() == [1.0, 0.5]
+    assert not problems.notes
+
+
+def test_test_set_without_weights_weighs_one(tmp_path):
+    table, problems = truth(tmp_path / "t.csv", [truth_line("A", "UNK")], "test")
+    assert table["score_weight"].tolist() == [1.0]
+    assert problems.audit()["column"].tolist() == ["score_weight", "validation_weight"]
+
+
+@pytest.mark.parametrize("value", ["-1", "x", "", "nan", "inf"])
+def test_bad_weights(tmp_path, value):
+    header = HEADER + ",score_weight,validation_weight"
+    with pytest.raises(InputError, match="row 2, column score_weight, image A: found"):
+        truth(tmp_path / "t.csv", [truth_line("A") + f",{value},1"], "test", header)
+
+
+def metadata(path, lines, kind="train", header=META):
+    problems = Problems()
+    save(path, [header, *lines])
+    return read_metadata(path, kind=kind, problems=problems), problems
+
+
+def test_metadata(tmp_path):
+    lines = ["A,55.0,anterior torso,HAM_1,Female", "B,,,,", "C,0,head/neck,,male"]
+    table, problems = metadata(tmp_path / "m.csv", lines)
+    assert table["age"].fillna(-1).tolist() == [55.0, -1, 0]
+    assert table["sex"].tolist() == ["female", "", "male"]
+    assert table["site"].tolist() == ["anterior torso", "", "head/neck"]
+    assert table["lesion_id"].tolist() == ["HAM_1", "", ""]
+    assert not problems.notes
+
+
+@pytest.mark.parametrize(
+    ("line", "column", "value", "field"),
+    [
+        ("A,-5,,,", "age_approx", "-5", "age"),
+        ("A,200,,,", "age_approx", "200", "age"),
+        ("A,abc,,,", "age_approx", "abc", "age"),
+        ("A,nan,,,", "age_approx", "nan", "age"),
+        ("A,inf,,,", "age_approx", "inf", "age"),
+        ("A,50,left ear,,", "anatom_site_general", "left ear", "site"),
+        ("A,50,,,robot", "sex", "robot", "sex"),
+        ("A,50,,NaN,male", "lesion_id", "NaN", "lesion_id"),
+    ],
+)
+def test_odd_fields_become_missing_with_a_note(tmp_path, line, column, value, field):
+    table, problems = metadata(tmp_path / "m.csv", ["B,50,,,male", line])
+    assert table[field].iloc[1] == "" or table[field].isna().iloc[1]
+    (note,) = problems.audit().to_dict("records")
+    assert note["severity"] == "warning"
+    assert (note["file"], note["row"], note["image"]) == ("m.csv", "3", "A")
+    assert (note["column"], note["value"]) == (column, value)
+    assert "taken as missing" in note["message"]
+
+
+def test_metadata_of_the_test_set_has_no_lesions(tmp_path):
+    header = "image,age_approx,anatom_site_general,sex"
+    table, _ = metadata(tmp_path / "m.csv", ["A,50,,male"], "test", header)
+    assert table["lesion_id"].tolist() == [""]
+    with pytest.raises(InputError, match="column lesion_id missing"):
+        metadata(tmp_path / "m.csv", ["A,50,,male"], "train", header)

@@ -1,0 +1,83 @@
+import pytest
+import torch
+import training_examples
+
+from melanoma import isic
+from melanoma.errors import InputError
+from melanoma.metadata import MetadataEncoder
+from melanoma.model import FusionModel
+from melanoma.training import checkpoints
+from melanoma.training.checkpoints import Provenance, contents, load_model, save
+
+ENCODER = MetadataEncoder(("age", "sex"), 50.0, 48.0, 12.0, {"sex": isic.SEXES})
+
+
+def written(path, **changes):
+    experiment = training_examples.experiment()
+    torch.manual_seed(0)
+    model = FusionModel(experiment.model, ENCODER.width)
+    provenance = Provenance(experiment, ENCODER, isic.CLASSES, {"sha256": "ab"}, 2, "code")
+    metrics = {"balanced_accuracy": 0.5, "macro_auroc": float("nan")}
+    values = contents(provenance, model.state_dict(), epoch=4, metrics=metrics)
+    save(path, values | changes)
+    return model
+
+
+def test_round_trip(tmp_path):
+    path = tmp_path / "model.ckpt"
+    model = written(path)
+    plain = torch.load(path, weights_only=True)
+    assert plain["recipe"] == {"sha256": "ab"}
+    loaded = load_model(path)
+    assert (loaded.epoch, loaded.fold, loaded.path) == (4, 2, path)
+    assert loaded.metrics["balanced_accuracy"] == 0.5
+    assert loaded.classes == isic.CLASSES
+    assert loaded.encoder == ENCODER
+    assert loaded.experiment == training_examples.experiment()
+    assert not loaded.model.training
+    for key, value in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[key], value)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"format": "other"}, "no checkpoint of this pipeline"),
+        ({"version": checkpoints.VERSION + 1}, r"format version 2.*train again"),
+        ({"experiment": "{}"}, "does not fit this version"),
+        ({"encoder": {}}, "does not fit this version"),
+        ({"state_dict": {}}, "does not fit this version"),
+    ],
+)
+def test_foreign_contents_are_refused(tmp_path, changes, message):
+    path = tmp_path / "model.ckpt"
+    written(path, **changes)
+    with pytest.raises(InputError, match=message) as raised:
+        load_model(path)
+    assert str(path) in str(raised.value)
+
+
+def test_broken_files_are_refused(tmp_path):
+    path = tmp_path / "model.ckpt"
+    with pytest.raises(InputError, match="no such checkpoint"):
+        load_model(path)
+    written(path)
+    whole = path.read_bytes()
+    for data in (whole[: len(whole) // 2], b"", b"GIF89a"):
+        path.write_bytes(data)
+        with pytest.raises(InputError, match="truncated or no checkpoint"):
+            load_model(path)
+    torch.save([1, 2], path)
+    with pytest.raises(InputError, match="no checkpoint of this pipeline"):
+        load_model(path)
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return (exec, ("raise SystemExit(3)",))
+
+    path = tmp_path / "model.ckpt"
+    torch.save({"format": Evil()}, path)
+    with pytest.raises(InputError, match="cannot be read"):
+        load_model(path)

@@ -1,0 +1,226 @@
+"""Whole trainings in this process: what comes out, resuming, stopping."""
+
+import csv
+import logging
+
+import numpy as np
+import pytest
+import torch
+import training_examples
+
+from melanoma.errors import InputError
+from melanoma.training import bookkeeping, run
+from melanoma.training.checkpoints import load_model
+from melanoma.training.module import Classifier, NonFiniteLossError
+from melanoma.training.run import train
+
+METADATA_ONLY = {"image": False}
+FAST = {"max_epochs": 4, "lr": 1e-2}
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data")
+    training_examples.write_data(folder)
+    return folder
+
+
+def rows(path):
+    with path.open(newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def weights_of(path):
+    return torch.load(path, weights_only=True)["state_dict"]
+
+
+def assert_same_weights(one, other):
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert different == []
+
+
+def test_what_a_training_leaves(data, tmp_path, caplog):
+    caplog.set_level(logging.INFO, "melanoma")
+    job = training_examples.job(data, tmp_path / "fold0", training={"max_epochs": 2})
+    result = train(job)
+    names = {path.name for path in job.output.iterdir()} - {"tensorboard"}
+    assert names == {"model.ckpt", "last.ckpt", "history.csv", "restarts.csv"}
+    history = rows(job.output / "history.csv")
+    assert [(row["epoch"], row["stage"]) for row in history] == [("0", "head"), ("1", "all")]
+    assert float(history[0]["lr_stem"]) == 0 < float(history[1]["lr_stem"])
+    scores = [float(row["val_balanced_accuracy"]) for row in history]
+    assert result.best_epoch == int(np.argmax(scores))
+    assert result.metrics["balanced_accuracy"] == pytest.approx(max(scores))
+    assert (result.epochs, result.stopped_early) == (2, False)
+    best, last = load_model(job.output / "model.ckpt"), load_model(job.output / "last.ckpt")
+    assert (best.epoch, last.epoch) == (result.best_epoch, 1)
+    assert best.metrics == result.metrics
+    assert best.recipe["sha256"]
+    assert rows(job.output / "restarts.csv") == []
+    assert list(job.tensorboard.glob("events*"))
+    said = caplog.text
+    assert "epoch 0 (head)" in said
+    assert "epoch 1 (all)" in said
+
+
+def test_stage_one_leaves_the_backbone_as_it_is(data, tmp_path):
+    job = training_examples.job(data, tmp_path, training={"max_epochs": 2, "freeze_epochs": 2})
+    train(job)
+    trained = load_model(job.output / "last.ckpt").model
+    torch.manual_seed(job.experiment.training.seed)
+    fresh = type(trained)(job.experiment.model, 14)
+    for (key, value), start in zip(
+        trained.state_dict().items(), fresh.state_dict().values(), strict=True
+    ):
+        is_same = torch.equal(value, start)
+        assert is_same == key.startswith("backbone."), key
+
+
+def test_learning_shows(data, tmp_path):
+    job = training_examples.job(
+        data,
+        tmp_path,
+        {"backbone": "resnet18"},
+        {"max_epochs": 5, "freeze_epochs": 0, "metadata_dropout": 0.5},
+    )
+    train(job)
+    losses = [float(row["train_loss"]) for row in rows(job.output / "history.csv")]
+    assert losses[-1] < 0.8 * losses[0]
+
+
+def interrupted(monkeypatch, epoch, step):
+    """Have a training end in an error once, in the middle of an epoch."""
+    original = Classifier.on_train_batch_end
+
+    def ending(self, outputs, batch, batch_idx):
+        original(self, outputs, batch, batch_idx)
+        if (self.current_epoch, batch_idx) == (epoch, step):
+            raise OSError("disk gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "on_train_batch_end", ending)
+        yield
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory):
+    job = training_examples.job(data, tmp_path_factory.mktemp("whole"))
+    train(job)
+    return job
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+def test_a_resumed_training_equals_an_undisturbed_one(data, whole, tmp_path, monkeypatch, epoch):
+    broken = training_examples.job(data, tmp_path / "broken")
+    for _ in interrupted(monkeypatch, epoch, 1):
+        with pytest.raises(OSError, match="disk gone"):
+            train(broken)
+    begun = []
+    original = Classifier.on_train_epoch_start
+    monkeypatch.setattr(
+        Classifier,
+        "on_train_epoch_start",
+        lambda self: (begun.append(self.current_epoch), original(self)),
+    )
+    torch.rand(7)
+    result = train(broken)
+    assert begun == list(range(epoch, 3))
+    assert result.epochs == 3
+    for name in ("model.ckpt", "last.ckpt"):
+        assert_same_weights(whole.output / name, broken.output / name)
+    timeless = [
+        [{k: v for k, v in row.items() if "second" not in k} for row in rows(out / "history.csv")]
+        for out in (whole.output, broken.output)
+    ]
+    assert timeless[0] == timeless[1]
+    (restart,) = rows(broken.output / "restarts.csv")
+    assert restart["cause"] == "error: OSError: disk gone"
+    assert restart["epoch"] == str(epoch)
+
+
+def test_patience_ends_training_and_survives_a_restart(data, tmp_path, monkeypatch):
+    settings = {**FAST, "max_epochs": 30, "patience": 2, "lr": 1e-9}
+    whole = training_examples.job(data, tmp_path / "whole", METADATA_ONLY, settings)
+    undisturbed = train(whole)
+    assert undisturbed.stopped_early
+    assert undisturbed.epochs == undisturbed.best_epoch + 3 < 30
+    broken = training_examples.job(data, tmp_path / "broken", METADATA_ONLY, settings)
+    for _ in interrupted(monkeypatch, undisturbed.epochs - 1, 0):
+        with pytest.raises(OSError, match="disk gone"):
+            train(broken)
+    again = train(broken)
+    assert (again.epochs, again.best_epoch) == (undisturbed.epochs, undisturbed.best_epoch)
+    assert_same_weights(whole.output / "model.ckpt", broken.output / "model.ckpt")
+
+
+def test_killed_between_the_end_and_its_results(data, tmp_path, monkeypatch):
+    job = training_examples.job(data, tmp_path, METADATA_ONLY, FAST)
+    with monkeypatch.context() as patch:
+        patch.setattr(run, "publish_results", lambda *_: None)
+        before = train(job)
+    assert not (job.output / "model.ckpt").exists()
+    after = train(job)
+    assert (after.epochs, after.best_epoch) == (4, before.best_epoch)
+    assert len(rows(job.output / "history.csv")) == 4
+    assert load_model(job.output / "model.ckpt").epoch == before.best_epoch
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_batch(data, tmp_path, monkeypatch):
+    original = Classifier.training_step
+
+    def poisoned(self, batch, batch_idx):
+        if (self.current_epoch, batch_idx) == (1, 1):
+            batch.metadata.fill_(float("nan"))
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(Classifier, "training_step", poisoned)
+    job = training_examples.job(data, tmp_path, METADATA_ONLY, FAST)
+    with pytest.raises(NonFiniteLossError, match=r"epoch 1, step 1.*lower training\.lr"):
+        train(job)
+    (table,) = job.output.glob("resume-*/not-finite-epoch1-step1.csv")
+    images = [row["image"] for row in rows(table)]
+    assert len(set(images)) == 16
+    assert [row["epoch"] for row in rows(table.parent / "history.csv")] == ["0"]
+    with pytest.raises(NonFiniteLossError):
+        train(job)
+    with pytest.raises(InputError, match="last two starts"):
+        train(job)
+
+
+@pytest.mark.parametrize(
+    ("model", "training"),
+    [
+        ({"metadata": False}, {"loss": "plain", "resident": "on"}),
+        ({"fusion": "metablock", "metadata_fields": ["site"]}, {"loss": "focal"}),
+        (METADATA_ONLY, {"batch_size": 64, "exclude_sources": ["BCN"]}),
+    ],
+)
+def test_variants_train(data, tmp_path, model, training):
+    job = training_examples.job(data, tmp_path, model, {"max_epochs": 2, **training})
+    assert train(job).epochs == 2
+    load_model(job.output / "model.ckpt")
+
+
+def test_progress_is_said_within_an_epoch(data, tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO, "melanoma")
+    monkeypatch.setattr(bookkeeping, "PROGRESS_SECONDS", 0.0)
+    train(training_examples.job(data, tmp_path, METADATA_ONLY, {"max_epochs": 1}))
+    assert "epoch 0, step 2 of 3: loss" in caplog.text
+
+
+def test_pretrained_weights(data, tmp_path):
+    torchvision = pytest.importorskip("torchvision")
+    torch.manual_seed(9)
+    weights = tmp_path / "resnet18.pth"
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    settings = {"max_epochs": 1, "freeze_epochs": 1}
+    model = {"backbone": "resnet18", "pretrained": True}
+    job = training_examples.job(data, tmp_path / "out", model, settings)
+    with pytest.raises(InputError, match="no file of weights"):
+        train(job)
+    object.__setattr__(job, "weights", weights)
+    train(job)
+    stem = load_model(job.output / "last.ckpt").model.backbone.conv1.weight
+    torch.testing.assert_close(stem, torch.load(weights)["conv1.weight"])

@@ -1,0 +1,111 @@
+"""A whole run on the micro configuration, and what a change of it would run again."""
+
+import json
+import shutil
+
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT, planned, snakemake
+
+TRAINING = {"train", "predict", "calibrate", "combine", "evaluate", "figures", "compare"}
+IMAGES = {"remove_hair", "resize", "pack"}
+
+
+def test_the_run_leaves_the_promised_files(finished_run):
+    results = finished_run / "results"
+    metrics = json.loads((results / "evaluation/fusion/metrics.json").read_text())
+    assert set(metrics) >= {"val", "test", "intervals"}
+    assert 0 <= metrics["test"]["balanced_accuracy"] <= 1
+    for experiment in ("fusion", "metadata_only"):
+        fold = results / "training" / experiment / "fold0"
+        for name in ("model.ckpt", "last.ckpt", "decision.json", "history.csv"):
+            assert (fold / name).stat().st_size > 0
+    for name in ("index.csv", "index.html"):
+        assert (results / "gradcam" / name).stat().st_size > 0
+    assert not list(results.glob("images/train/frames/**/*.frames")), "shards are temporary"
+
+
+def test_predictions_are_in_the_official_form(finished_run):
+    table = pd.read_csv(finished_run / "results/predictions/fusion/test.csv")
+    assert list(table.columns) == ["image", "MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC"]
+    assert table.drop(columns="image").sum(axis=1).to_numpy() == pytest.approx(1)
+    splits = pd.read_csv(finished_run / "results/splits.csv")
+    assert set(table["image"]) == set(splits["image"][splits["split"] == "test"])
+
+
+def test_every_job_left_its_log_and_benchmark(finished_run):
+    for rule in ("inspect", "remove_hair", "train", "predict", "evaluate", "combine"):
+        assert list((finished_run / "logs" / rule).rglob("*.log"))
+        assert list((finished_run / "results/benchmarks" / rule).rglob("*.tsv"))
+
+
+def test_a_second_run_has_nothing_to_do(finished_run):
+    result = snakemake(finished_run)
+    assert "Nothing to be done" in result.stdout + result.stderr
+
+
+@pytest.mark.parametrize(
+    ("change", "must", "must_not"),
+    [
+        ("training={lr: 0.5}", {"train", "predict", "evaluate"}, IMAGES | {"split", "catalogue"}),
+        ("gradcam={per_class: 2}", {"gradcam"}, TRAINING | IMAGES | {"split"}),
+        ("images={size: 48}", IMAGES | {"train"}, {"split", "catalogue", "inspect"}),
+        ("images={shards: 3}", set(), TRAINING | {"split", "catalogue", "gradcam"}),
+        ("training={nodes: 2, gpus_per_node: 4}", set(), TRAINING | IMAGES | {"split"}),
+        ("training={compile: 'off', resident: 'off'}", set(), TRAINING | IMAGES),
+        ("splits={seed: 1}", {"split", "train"}, IMAGES | {"catalogue"}),
+        ("evaluation={bootstrap: 60}", {"evaluate"}, {"train", "predict", "split"} | IMAGES),
+    ],
+)
+def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, must_not):
+    jobs = set(planned(snakemake(finished_run, "-n", "--config", change)))
+    assert must <= jobs
+    assert not must_not & jobs
+
+
+def test_resources_run_nothing_again(finished_run):
+    result = snakemake(finished_run, "-n", "--set-resources", "train:mem_mb=9000")
+    assert not planned(result)
+
+
+@pytest.mark.parametrize(
+    ("module", "must", "must_not"),
+    [
+        ("hair/removal.py", IMAGES | {"train", "gradcam"}, {"split", "catalogue", "inspect"}),
+        ("evaluation/figures.py", {"figures"}, {"train", "evaluate", "gradcam"} | IMAGES),
+        ("splits.py", {"split", "train"}, IMAGES | {"catalogue"}),
+    ],
+)
+def test_edited_code_runs_again_what_follows(finished_run, tmp_path, module, must, must_not):
+    shutil.copytree(ROOT / "melanoma", tmp_path / "melanoma")
+    edited = tmp_path / "melanoma" / module
+    edited.write_text(edited.read_text() + "\nEDITED = True\n")
+    result = snakemake(finished_run, "-n", PYTHONPATH=str(tmp_path))
+    jobs = set(planned(result))
+    assert must <= jobs
+    assert not must_not & jobs
+
+
+def test_the_report_holds_every_category(finished_run, tmp_path):
+    report = tmp_path / "report.html"
+    snakemake(finished_run, "--report", str(report))
+    text = report.read_text()
+    for category in ("Data", "Training", "Evaluation", "Explanation", "Provenance"):
+        assert category in text
+
+
+def test_another_number_of_shards_gives_the_same_store(finished_run, tmp_path):
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    recipe = json.loads((finished_run / "results/images/train/lines-crop-32.json").read_text())
+    target = "results/images/train/lines-crop-32.json"
+    snakemake(tmp_path / "run", target, "--config", "images={shards: 3}")
+    again = json.loads((tmp_path / "run" / target).read_text())
+    assert again["sha256"] == recipe["sha256"]
+
+
+def test_the_configuration_of_the_run_is_in_its_provenance(finished_run):
+    provenance = json.loads((finished_run / "results/provenance.json").read_text())
+    written = yaml.safe_load((finished_run / "config/config.yaml").read_text())
+    assert provenance["config"]["training"]["lr"] == written["training"]["lr"]
+    assert provenance["versions"]["torch"]

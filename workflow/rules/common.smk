@@ -1,0 +1,215 @@
+from melanoma import cluster, isic, weights
+from melanoma import config as settings
+from melanoma.code_version import code_version
+from melanoma.errors import InputError
+from snakemake.exceptions import WorkflowError
+
+try:
+    CONFIG = settings.parse(config)
+    EXPERIMENTS = {name: CONFIG.experiment(name) for name in CONFIG.experiments}
+except InputError as error:
+    raise WorkflowError(str(error))
+
+SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
+cluster.outlive_outages()
+MAIN = EXPERIMENTS[CONFIG.main_experiment]
+FOLDS = range(CONFIG.splits.folds)
+SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
+FIGURES = {
+    **{f"confusion_{subset}": "confusion" for subset in SUBSETS},
+    **{
+        name: name
+        for name in [
+            "per_class",
+            "roc",
+            "pr",
+            "reliability",
+            "decision_curve",
+            "operating_points",
+            "subgroups",
+        ]
+    },
+}
+"""Figure of an experiment's evaluation -> its caption."""
+
+
+wildcard_constraints:
+    set="train|test",
+    subset="val|test|official",
+    experiment="|".join(EXPERIMENTS),
+    hair_removal="lines|dullrazor|none",
+    framing="crop|pad|stretch",
+    size=r"\d+",
+    fold=r"\d+",
+    shard=r"\d+",
+    shards=r"\d+",
+
+
+def get_source(wildcards):
+    """Where one official file of one set comes from."""
+    data_set = getattr(CONFIG.data, wildcards.set)
+    if data_set is None:
+        raise WorkflowError(
+            f"data.{wildcards.set} is not configured: name its files in config/config.yaml"
+        )
+    return getattr(data_set, wildcards.file.split(".")[0])
+
+
+def get_metadata(wildcards):
+    """The metadata table of a set, where it has one."""
+    data_set = getattr(CONFIG.data, wildcards.set)
+    return (
+        f"resources/isic2019/{wildcards.set}/metadata.csv"
+        if data_set and data_set.metadata
+        else []
+    )
+
+
+def get_inspected_shards(wildcards):
+    """Every shard of one set's inspection."""
+    return expand(
+        "results/inspect/{set}/{shard}-of-{shards}.csv",
+        set=wildcards.set,
+        shard=range(CONFIG.images.shards),
+        shards=CONFIG.images.shards,
+    )
+
+
+def get_image_shards(wildcards):
+    """Every resized shard of one store."""
+    return expand(
+        "results/images/{set}/resized/{hair_removal}-{framing}-{size}/{shard}-of-{shards}.npy",
+        shard=range(CONFIG.images.shards),
+        shards=CONFIG.images.shards,
+        allow_missing=True,
+    )
+
+
+def get_store(wildcards):
+    """The image store that an experiment uses for a subset."""
+    data_set = "test" if getattr(wildcards, "subset", "") == "official" else "train"
+    return f"results/images/{data_set}/{EXPERIMENTS[wildcards.experiment].images.recipe}.npy"
+
+
+def get_recipe(wildcards):
+    """The recipe of the image store that an experiment uses for a subset."""
+    return get_store(wildcards).removesuffix(".npy") + ".json"
+
+
+def get_weights(wildcards):
+    """The pretrained backbone's weights, where the experiment starts from them."""
+    file = weights.weights_file(EXPERIMENTS[wildcards.experiment].model)
+    return f"resources/weights/{file}" if file else []
+
+
+def get_settings(wildcards):
+    """The settings that decide an experiment's weights, as JSON; none that are only execution."""
+    return EXPERIMENTS[wildcards.experiment].result_settings()
+
+
+def get_launcher(wildcards, resources):
+    """What starts one process per GPU in a cluster job; empty elsewhere."""
+    return cluster.launcher(resources, remote=workflow.remote_exec)
+
+
+def get_execution(wildcards, resources):
+    """How, not what, is trained: asking for `resources` keeps it out of the rerun triggers."""
+    return EXPERIMENTS[wildcards.experiment].execution_settings()
+
+
+def get_accelerator(wildcards, resources):
+    """The accelerator of an experiment's jobs, likewise no reason to run again."""
+    return EXPERIMENTS[wildcards.experiment].training.accelerator
+
+
+def get_excluded_sources(wildcards):
+    """Sources left out of an experiment's training."""
+    return list(EXPERIMENTS[wildcards.experiment].training.exclude_sources)
+
+
+def get_weights_source(wildcards):
+    """Where a file of pretrained weights comes from; two sources of one name are refused."""
+    models = [experiment.model for experiment in EXPERIMENTS.values()]
+    sources = {
+        weights.weights_source(model)
+        for model in models
+        if weights.weights_file(model) == wildcards.file
+    }
+    if len(sources) != 1:
+        raise WorkflowError(
+            f"model.weights: one source is needed for {wildcards.file}, not {sorted(sources)}"
+        )
+    return sources.pop()
+
+
+def get_subset_catalogue(wildcards):
+    """The catalogue that holds a subset's images."""
+    data_set = "test" if wildcards.subset == "official" else "train"
+    return f"results/catalogue/{data_set}.csv"
+
+
+def of_folds(pattern):
+    """Input function: one file per fold of an experiment."""
+    return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
+
+
+def tries(again):
+    """Retries of a rule: by the submitting Snakemake alone, not once more inside the job."""
+    return 0 if workflow.remote_exec else again
+
+
+def in_report(path, caption, category, figure, experiment="all", subset="all"):
+    """A result that is shown in the report, with the labels that sort it there."""
+    return report(
+        path,
+        caption=f"../report/{caption}.rst",
+        category=category,
+        labels={"experiment": experiment, "subset": subset, "figure": figure},
+    )
+
+
+def evaluation_table(name):
+    """A table of an experiment's evaluation, shown in the report."""
+    path = f"results/evaluation/{{experiment}}/{name}.csv"
+    return in_report(
+        path, name, "Evaluation", f"{name} (table)", experiment="{experiment}"
+    )
+
+
+def evaluation_figures():
+    """Figures of an experiment's evaluation, shown in the report."""
+    return [
+        in_report(
+            f"results/evaluation/{{experiment}}/{figure}.svg",
+            caption,
+            "Evaluation",
+            figure,
+            experiment="{experiment}",
+        )
+        for figure, caption in FIGURES.items()
+    ]
+
+
+def evaluation_targets():
+    """Tables and figures of every experiment, and their comparison."""
+    return [
+        *expand(
+            "results/evaluation/{experiment}/{figure}.svg",
+            experiment=EXPERIMENTS,
+            figure=[*FIGURES, "training_curves"],
+        ),
+        "results/evaluation/comparison.csv",
+        "results/evaluation/comparison.svg",
+    ]
+
+
+def explanation_targets():
+    """Heat maps of the main experiment; metadata alone has none."""
+    return ["results/gradcam"] if MAIN.model.image else []
+
+
+def data_targets():
+    """Sheets that show what was trained on."""
+    return expand(
+        "results/sheets/{sheet}.png", sheet=["classes", "hair_removal", "duplicates"]
+    )

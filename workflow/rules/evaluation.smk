@@ -1,0 +1,213 @@
+rule evaluate:
+    """Every number of one experiment, with intervals; thresholds come from validation alone."""
+    input:
+        raw=expand("results/predictions/{{experiment}}/{subset}.csv", subset=SUBSETS),
+        calibrated=expand(
+            "results/predictions/{{experiment}}/{subset}_calibrated.csv",
+            subset=SUBSETS,
+        ),
+        catalogue="results/catalogue/train.csv",
+    output:
+        metrics="results/evaluation/{experiment}/metrics.json",
+        per_class=evaluation_table("per_class"),
+        operating_points=evaluation_table("operating_points"),
+        predictive_values=evaluation_table("predictive_values"),
+        subgroups=evaluation_table("subgroups"),
+        curves=expand(
+            "results/evaluation/{{experiment}}/{table}.csv",
+            table=["decision_curve", "reliability", "roc", "pr"],
+        ),
+        confusion=expand(
+            "results/evaluation/{{experiment}}/confusion_{subset}.csv", subset=SUBSETS
+        ),
+    log:
+        "logs/evaluate/{experiment}.log",
+    benchmark:
+        "results/benchmarks/evaluate/{experiment}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.report"),
+        subsets=SUBSETS,
+        bootstrap=CONFIG.evaluation.bootstrap,
+        output=subpath(output.metrics, parent=True),
+    message:
+        "Evaluating {wildcards.experiment}"
+    script:
+        "../../scripts/evaluate.py"
+
+
+rule figures:
+    """Draw an experiment's figures from the tables that hold their numbers."""
+    input:
+        metrics="results/evaluation/{experiment}/metrics.json",
+        tables=expand(
+            "results/evaluation/{{experiment}}/{table}.csv",
+            table=[
+                "per_class",
+                "operating_points",
+                "subgroups",
+                "decision_curve",
+                "reliability",
+                "roc",
+                "pr",
+                *(f"confusion_{subset}" for subset in SUBSETS),
+            ],
+        ),
+    output:
+        evaluation_figures(),
+    log:
+        "logs/figures/{experiment}.log",
+    benchmark:
+        "results/benchmarks/figures/{experiment}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.figures", "melanoma.style"),
+        subsets=SUBSETS,
+        folder=subpath(input.metrics, parent=True),
+    message:
+        "Drawing the figures of {wildcards.experiment}"
+    script:
+        "../../scripts/figures.py"
+
+
+rule training_curves:
+    """Draw how every fold of an experiment was trained."""
+    input:
+        of_folds("results/training/{experiment}/fold{fold}/history.csv"),
+    output:
+        figure=in_report(
+            "results/evaluation/{experiment}/training_curves.svg",
+            "training_curves",
+            "Training",
+            "training curves",
+            experiment="{experiment}",
+        ),
+        table=in_report(
+            "results/evaluation/{experiment}/training_curves.csv",
+            "training_curves",
+            "Training",
+            "training curves (table)",
+            experiment="{experiment}",
+        ),
+    log:
+        "logs/training_curves/{experiment}.log",
+    benchmark:
+        "results/benchmarks/training_curves/{experiment}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.figures", "melanoma.style"),
+        folder=subpath(output.figure, parent=True),
+    message:
+        "Drawing the training curves of {wildcards.experiment}"
+    script:
+        "../../scripts/training_curves.py"
+
+
+rule compare:
+    """Experiments side by side, with paired differences to the first."""
+    input:
+        predictions=expand(
+            "results/predictions/{experiment}/{subset}.csv",
+            experiment=EXPERIMENTS,
+            subset=SUBSETS[-1],
+        ),
+        catalogue="results/catalogue/train.csv",
+    output:
+        in_report(
+            "results/evaluation/comparison.csv",
+            "comparison",
+            "Evaluation",
+            "comparison (table)",
+        ),
+    log:
+        "logs/compare.log",
+    benchmark:
+        "results/benchmarks/compare.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.compare"),
+        experiments=list(EXPERIMENTS),
+        subset=SUBSETS[-1],
+        bootstrap=CONFIG.evaluation.bootstrap,
+    message:
+        "Comparing {params.experiments}"
+    script:
+        "../../scripts/compare.py"
+
+
+rule comparison_figure:
+    """Draw the comparison of experiments."""
+    input:
+        "results/evaluation/comparison.csv",
+    output:
+        in_report(
+            "results/evaluation/comparison.svg",
+            "comparison",
+            "Evaluation",
+            "comparison",
+        ),
+    log:
+        "logs/comparison_figure.log",
+    benchmark:
+        "results/benchmarks/comparison_figure.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.figures", "melanoma.style"),
+        folder=subpath(output[0], parent=True),
+    message:
+        "Drawing the comparison of experiments"
+    script:
+        "../../scripts/comparison_figure.py"
+
+
+rule provenance:
+    """What the results were made from, with and on."""
+    input:
+        tables=["results/catalogue/train.csv", "results/splits.csv"],
+        recipes=sorted(
+            {
+                f"results/images/train/{e.images.recipe}.json"
+                for e in EXPERIMENTS.values()
+            }
+        ),
+        restarts=expand(
+            "results/training/{experiment}/fold{fold}/restarts.csv",
+            experiment=EXPERIMENTS,
+            fold=FOLDS,
+        ),
+        metrics=expand(
+            "results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS
+        ),
+    output:
+        in_report("results/provenance.json", "provenance", "Provenance", "provenance"),
+    log:
+        "logs/provenance.log",
+    benchmark:
+        "results/benchmarks/provenance.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        config=CONFIG.model_dump(mode="json"),
+        code=code_version("melanoma.provenance"),
+        checkout=lambda wildcards, resources: workflow.basedir,
+    message:
+        "Writing down what the results were made from"
+    script:
+        "../../scripts/provenance.py"

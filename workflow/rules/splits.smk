@@ -1,0 +1,22 @@
+rule split:
+    """Share whole lesions out over training, validation and test."""
+    input:
+        catalogue="results/catalogue/train.csv",
+    output:
+        splits="results/splits.csv",
+        audit=in_report("results/splits_audit.csv", "splits", "Data", "splits"),
+    log:
+        "logs/split.log",
+    benchmark:
+        "results/benchmarks/split.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        settings=CONFIG.splits.model_dump(),
+        code=code_version("melanoma.splits", "melanoma.split_audit"),
+    message:
+        "Splitting by lesion"
+    script:
+        "../../scripts/split.py"

@@ -1,0 +1,129 @@
+rule train:
+    """Train one fold of one experiment: a process per GPU, resumed where it was stopped."""
+    input:
+        # Ancient: what decides the pixels is in `params.pixels`, and a store packed anew from
+        # another number of shards holds the same bytes.
+        store=ancient(get_store),
+        recipe=ancient(get_recipe),
+        catalogue="results/catalogue/train.csv",
+        splits="results/splits.csv",
+        weights=get_weights,
+    output:
+        model="results/training/{experiment}/fold{fold}/model.ckpt",
+        last="results/training/{experiment}/fold{fold}/last.ckpt",
+        history="results/training/{experiment}/fold{fold}/history.csv",
+        restarts="results/training/{experiment}/fold{fold}/restarts.csv",
+    log:
+        "logs/train/{experiment}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/train/{experiment}/fold{fold}.tsv"
+    retries: tries(20)
+    conda:
+        "../envs/melanoma.yaml"
+    threads: workflow.cores or 1
+    resources:
+        **cluster.train_resources(EXPERIMENTS, SITE),
+    params:
+        settings=get_settings,
+        pixels=code_version("melanoma.shards", "melanoma.store"),
+        code=code_version("melanoma.training"),
+        execution=get_execution,
+        launcher=get_launcher,
+        weights=lambda wildcards, input: (
+            f"--weights {input.weights}" if input.weights else ""
+        ),
+        output=subpath(output.model, parent=True),
+        tensorboard="logs/tensorboard/{experiment}/fold{fold}",
+    message:
+        "Training {wildcards.experiment}, fold {wildcards.fold}"
+    shell:
+        "{params.launcher} melanoma train --settings {params.settings:q}"
+        " --execution {params.execution:q} --code {params.code} --fold {wildcards.fold}"
+        " --store {input.store:q} --catalogue {input.catalogue:q} --splits {input.splits:q}"
+        " {params.weights} --output {params.output:q} --tensorboard {params.tensorboard:q}"
+        " --log {log:q}"
+
+
+rule predict:
+    """Raw class probabilities of one fold's model on one subset."""
+    input:
+        model="results/training/{experiment}/fold{fold}/model.ckpt",
+        store=ancient(get_store),
+        recipe=ancient(get_recipe),
+        catalogue=get_subset_catalogue,
+        splits="results/splits.csv",
+    output:
+        "results/predictions/{experiment}/fold{fold}/{subset}.csv",
+    log:
+        "logs/predict/{experiment}/fold{fold}/{subset}.log",
+    benchmark:
+        "results/benchmarks/predict/{experiment}/fold{fold}/{subset}.tsv"
+    retries: tries(2)
+    conda:
+        "../envs/melanoma.yaml"
+    threads: workflow.cores or 1
+    resources:
+        **cluster.predict_resources(EXPERIMENTS, SITE, tta=CONFIG.evaluation.tta),
+    params:
+        code=code_version("melanoma.prediction"),
+        tta="--tta" if CONFIG.evaluation.tta else "",
+        accelerator=get_accelerator,
+    message:
+        "Predicting {wildcards.subset} with {wildcards.experiment}, fold {wildcards.fold}"
+    shell:
+        "melanoma predict-subset --model {input.model:q} --store {input.store:q}"
+        " --catalogue {input.catalogue:q} --splits {input.splits:q} --fold {wildcards.fold}"
+        " --subset {wildcards.subset} {params.tta} --accelerator {params.accelerator}"
+        " --output {output:q} --log {log:q}"
+
+
+rule calibrate:
+    """Fit temperature, class priors and operating points on one fold's validation part alone."""
+    input:
+        predictions="results/predictions/{experiment}/fold{fold}/val.csv",
+        catalogue="results/catalogue/train.csv",
+        splits="results/splits.csv",
+    output:
+        "results/training/{experiment}/fold{fold}/decision.json",
+    log:
+        "logs/calibrate/{experiment}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/calibrate/{experiment}/fold{fold}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version(
+            "melanoma.evaluation.calibration", "melanoma.evaluation.tables"
+        ),
+        loss=lambda wildcards: EXPERIMENTS[wildcards.experiment].training.loss,
+        exclude_sources=get_excluded_sources,
+    message:
+        "Calibrating {wildcards.experiment}, fold {wildcards.fold}"
+    script:
+        "../../scripts/calibrate.py"
+
+
+rule combine:
+    """Join the folds: out-of-fold on validation, their mean elsewhere; raw and calibrated."""
+    input:
+        predictions=of_folds("results/predictions/{experiment}/fold{fold}/{subset}.csv"),
+        decisions=of_folds("results/training/{experiment}/fold{fold}/decision.json"),
+    output:
+        raw="results/predictions/{experiment}/{subset}.csv",
+        calibrated="results/predictions/{experiment}/{subset}_calibrated.csv",
+    log:
+        "logs/combine/{experiment}/{subset}.log",
+    benchmark:
+        "results/benchmarks/combine/{experiment}/{subset}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
+    message:
+        "Combining the folds of {wildcards.experiment} on {wildcards.subset}"
+    script:
+        "../../scripts/combine.py"
