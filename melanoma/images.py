@@ -194,12 +194,14 @@ def resize(rgb: Pixels, *, width: int, height: int) -> Pixels:
     if across == down == 1:
         return rgb
     if max(across, down) > _WIDEST_SCALE:
-        return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+        area: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
+        return area
     taps_x, sigma_x = _smoothing(across)
     taps_y, sigma_y = _smoothing(down)
     if taps_x > 1 or taps_y > 1:
         rgb = cv2.GaussianBlur(rgb, (taps_x, taps_y), sigmaX=sigma_x, sigmaY=sigma_y)
-    return cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
+    sampled: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
+    return sampled
 
 
 def _smoothing(scale: float) -> tuple[int, float]:

@@ -61,7 +61,15 @@ def collect(
 
 def git_commit(checkout: Path) -> str:
     """Commit of a checkout, "+changes" added where files differ from it; "unknown" without git."""
-    command = ["git", "-C", str(checkout), "describe", "--always", "--abbrev=40", "--dirty=+changes"]
+    command = [
+        "git",
+        "-C",
+        str(checkout),
+        "describe",
+        "--always",
+        "--abbrev=40",
+        "--dirty=+changes",
+    ]
     try:
         result = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
     except (OSError, subprocess.SubprocessError):

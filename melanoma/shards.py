@@ -1,4 +1,4 @@
-"""The jobs that share the images: each reads its rows of the catalogue and writes a file of its own.
+"""The jobs that share the images: each reads its rows of the catalogue and writes its own file.
 
 Between the two jobs lies a file of frames of different sizes: a line of JSON (format, size of the
 final images), for each image a line of JSON (image, shape) and its bytes, and at the end a line

@@ -99,7 +99,12 @@ def drop_odd_pieces(
     beside = np.bincount(label, near, count) / area / CROWD_BOX - area / extent
     scale = min(height, width) / UNIT
     drop |= (beside > CROWD_WIDTH) & (extent < CROWD_LENGTH * scale) & (mean < CROWD_STRENGTH)
-    for piece in np.flatnonzero(~drop & (mean < RULER_STRENGTH) & (area < 3 * extent) & (extent >= RULER_EXTENT * min(height, width))):
+    for piece in np.flatnonzero(
+        ~drop
+        & (mean < RULER_STRENGTH)
+        & (area < 3 * extent)
+        & (extent >= RULER_EXTENT * min(height, width))
+    ):
         own = label == piece
         drop[piece] = _is_ruler(pieces.rows[own], pieces.columns[own], depth)
     found.ravel()[flat[drop[label]]] = False
@@ -117,9 +122,7 @@ def _range(
     return least, greatest
 
 
-def _is_ruler(
-    rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np.uint8]
-) -> bool:
+def _is_ruler(rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np.uint8]) -> bool:
     """Whether a piece is the edge of a ruler: dead straight, with dark ticks on one side only."""
     points = np.stack([rows - rows.mean(), columns - columns.mean()])
     variances, axes = np.linalg.eigh(points @ points.T / len(rows))

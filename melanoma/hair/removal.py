@@ -71,7 +71,9 @@ def _halved(rgb: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], int]:
     factor = 1
     while min(rgb.shape[:2]) >= LARGEST_SHORT_SIDE:
         height, width = -(-rgb.shape[0] // 2), -(-rgb.shape[1] // 2)
-        even = rgb if rgb.shape[:2] == (2 * height, 2 * width) else _padded(rgb, 2 * height, 2 * width)
+        even = (
+            rgb if rgb.shape[:2] == (2 * height, 2 * width) else _padded(rgb, 2 * height, 2 * width)
+        )
         rgb = cv2.resize(even, (width, height), interpolation=cv2.INTER_AREA)
         factor *= 2
     return rgb, factor
@@ -160,7 +162,8 @@ def _cover_hairs(
     Args:
         rgb: uint8 [H * factor, W * factor, 3], contiguous.
         factor: how many pixels of `rgb` a pixel of the lines covers in each direction.
-        rows, columns: of the lines' pixels, int64 [n].
+        rows: of the lines' pixels, int64 [n].
+        columns: of the lines' pixels, int64 [n].
         skin: uint8 [n, 3].
     """
     width = rgb.shape[1]

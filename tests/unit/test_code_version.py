@@ -27,7 +27,7 @@ def change(path, old, new):
 
 def test_a_change_of_an_imported_module_counts(package):
     before = code_version.code_version("melanoma.shards")
-    change(package / "hair.py", "import", "X = 1\nimport")
+    change(package / "hair" / "removal.py", "import", "X = 1\nimport")
     assert code_version.code_version("melanoma.shards") != before
 
 
@@ -47,7 +47,7 @@ def test_plumbing_does_not_count(package):
 
 def test_figures_do_not_touch_training(package):
     before = code_version.code_version("melanoma.training", "melanoma.prediction")
-    for path in (package / "evaluation").glob("*.py"):
+    for path in (package / "evaluation").rglob("*.py"):
         path.write_text(path.read_text() + "\nX = 1\n")
     assert code_version.code_version("melanoma.training", "melanoma.prediction") == before
 

@@ -101,8 +101,8 @@ def test_comparison_pairs_the_experiments(tmp_path):
     independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])
     assert width["accuracy"] < independent["accuracy"]
     write_table(tmp_path / "comparison.csv", table)
-    figures.draw_comparison(tmp_path / "comparison.csv", tmp_path / figures.COMPARISON_FILE)
-    assert _is_figure(tmp_path / figures.COMPARISON_FILE)
+    figures.draw_comparison(tmp_path / "comparison.csv", tmp_path / "comparison.svg")
+    assert _is_figure(tmp_path / "comparison.svg")
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -73,7 +73,7 @@ def test_resources_run_nothing_again(finished_run):
     ("module", "must", "must_not"),
     [
         ("hair/removal.py", IMAGES | {"train", "gradcam"}, {"split", "catalogue", "inspect"}),
-        ("evaluation/figures.py", {"figures"}, {"train", "evaluate", "gradcam"} | IMAGES),
+        ("evaluation/figures/curves.py", {"figures"}, {"train", "evaluate", "gradcam"} | IMAGES),
         ("splits.py", {"split", "train"}, IMAGES | {"catalogue"}),
     ],
 )

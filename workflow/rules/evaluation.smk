@@ -168,7 +168,6 @@ rule comparison_figure:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.evaluation.figures", "melanoma.style"),
-        folder=subpath(output[0], parent=True),
     message:
         "Drawing the comparison of experiments"
     script:

@@ -11,7 +11,6 @@ from melanoma.evaluation.figures import calibrated, classes, comparison, curves,
 from melanoma.files import read_json, write_table
 
 TRAINING_FILES = ("training_curves.svg", "training_curves.csv")
-COMPARISON_FILE = "comparison.svg"
 
 
 def figure_files(subsets: Sequence[str]) -> tuple[str, ...]:
