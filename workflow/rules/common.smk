@@ -31,6 +31,12 @@ FIGURES = {
     },
 }
 """Figure of an experiment's evaluation -> its caption."""
+GRADCAM_PAGES = {
+    "index": "gallery",
+    "sheet": "contact sheet",
+    "checks": "checks of the maps",
+}
+"""File in the folder of heat maps that the report shows -> its name there."""
 
 
 wildcard_constraints:
@@ -146,6 +152,15 @@ def get_subset_catalogue(wildcards):
     """The catalogue that holds a subset's images."""
     data_set = "test" if wildcards.subset == "official" else "train"
     return f"results/catalogue/{data_set}.csv"
+
+
+def get_gradcam_labels(wildcards):
+    """What sorts a page of the heat maps' folder in the report."""
+    return {
+        "experiment": MAIN.name,
+        "subset": SUBSETS[-1],
+        "figure": GRADCAM_PAGES[wildcards.page],
+    }
 
 
 def of_folds(pattern):

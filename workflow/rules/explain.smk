@@ -15,14 +15,11 @@ rule gradcam:
     output:
         report(
             directory("results/gradcam"),
-            htmlindex="index.html",
+            # A report in one file takes single files of a folder only.
+            patterns=["{page,index|sheet|checks}.{ending,html|png|svg}"],
             caption="../report/gradcam.rst",
             category="Explanation",
-            labels={
-                "experiment": MAIN.name,
-                "subset": SUBSETS[-1],
-                "figure": "gallery",
-            },
+            labels=get_gradcam_labels,
         ),
     log:
         "logs/gradcam.log",
