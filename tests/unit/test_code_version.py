@@ -27,7 +27,7 @@ def change(path, old, new):
 
 def test_a_change_of_an_imported_module_counts(package):
     before = code_version.code_version("melanoma.shards")
-    change(package / "hair" / "removal.py", "import", "X = 1\nimport")
+    change(package / "hair" / "removal.py", "\nimport", "\nX = 1\nimport")
     assert code_version.code_version("melanoma.shards") != before
 
 
@@ -41,7 +41,7 @@ def test_comments_and_docstrings_do_not_count(package):
 
 def test_plumbing_does_not_count(package):
     before = code_version.code_version("melanoma.training")
-    change(package / "files.py", "import", "X = 1\nimport")
+    change(package / "files.py", "\nimport", "\nX = 1\nimport")
     assert code_version.code_version("melanoma.training") == before
 
 

@@ -53,7 +53,9 @@ def snakemake(
     directory: Path, *arguments: str, check: bool = True, **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake as a user types it, from the checkout, in another working directory."""
-    command = [sys.executable, "-m", "snakemake", "--directory", str(directory), *arguments]
+    # The installed command: `python -m snakemake` would look for the package in `cwd` first.
+    program = Path(sys.executable).with_name("snakemake")
+    command = [str(program), "--directory", str(directory), *arguments]
     result = subprocess.run(
         command,
         cwd=ROOT,

@@ -52,6 +52,7 @@ def test_a_second_run_has_nothing_to_do(finished_run):
         ("gradcam={per_class: 2}", {"gradcam"}, TRAINING | IMAGES | {"split"}),
         ("images={size: 48}", IMAGES | {"train"}, {"split", "catalogue", "inspect"}),
         ("images={shards: 3}", set(), TRAINING | {"split", "catalogue", "gradcam"}),
+        ("images={shards: 3}; training={lr: 0.5}", {"train", "predict"}, IMAGES | {"split"}),
         ("training={nodes: 2, gpus_per_node: 4}", set(), TRAINING | IMAGES | {"split"}),
         ("training={compile: 'off', resident: 'off'}", set(), TRAINING | IMAGES),
         ("splits={seed: 1}", {"split", "train"}, IMAGES | {"catalogue"}),
@@ -59,7 +60,7 @@ def test_a_second_run_has_nothing_to_do(finished_run):
     ],
 )
 def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, must_not):
-    jobs = set(planned(snakemake(finished_run, "-n", "--config", change)))
+    jobs = set(planned(snakemake(finished_run, "-n", "--config", *change.split("; "))))
     assert must <= jobs
     assert not must_not & jobs
 

@@ -87,8 +87,7 @@ rule catalogue:
         archive="resources/isic2019/{set}/images.zip",
         ground_truth="resources/isic2019/{set}/ground_truth.csv",
         metadata=get_metadata,
-        # Ancient: another number of shards gives the same rows and must not re-train anything.
-        inspected=ancient("results/inspect/{set}.csv"),
+        inspected="results/inspect/{set}.csv",
     output:
         catalogue="results/catalogue/{set}.csv",
         audit=in_report(
@@ -116,6 +115,7 @@ rule catalogue:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.cataloguing"),
+        metadata=lambda wildcards: bool(get_metadata(wildcards)),
     message:
         "Joining the tables of the {wildcards.set} set"
     script:

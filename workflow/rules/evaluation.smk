@@ -105,6 +105,7 @@ rule training_curves:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.evaluation.figures", "melanoma.style"),
+        folds=len(FOLDS),
         folder=subpath(output.figure, parent=True),
     message:
         "Drawing the training curves of {wildcards.experiment}"

@@ -3,7 +3,7 @@ rule gradcam:
     input:
         model=f"results/training/{MAIN.name}/fold0/model.ckpt",
         store=ancient(f"results/images/train/{MAIN.images.recipe}.npy"),
-        recipe=ancient(f"results/images/train/{MAIN.images.recipe}.json"),
+        recipe=f"results/images/train/{MAIN.images.recipe}.json",
         catalogue="results/catalogue/train.csv",
         # Without a test part, of the first fold's own validation part.
         predictions=(

@@ -83,7 +83,7 @@ rule sheets:
         duplicates="results/catalogue/train_duplicates.csv",
         splits="results/splits.csv",
         store=ancient(f"results/images/train/{MAIN.images.recipe}.npy"),
-        recipe=ancient(f"results/images/train/{MAIN.images.recipe}.json"),
+        recipe=f"results/images/train/{MAIN.images.recipe}.json",
     output:
         classes=in_report(
             "results/sheets/classes.png", "classes", "Data", "examples per class"

@@ -1,10 +1,9 @@
 rule train:
     """Train one fold of one experiment: a process per GPU, resumed where it was stopped."""
     input:
-        # Ancient: what decides the pixels is in `params.pixels`, and a store packed anew from
-        # another number of shards holds the same bytes.
+        # Ancient: the recipe holds the store's checksum, which a new date doesn't change.
         store=ancient(get_store),
-        recipe=ancient(get_recipe),
+        recipe=get_recipe,
         catalogue="results/catalogue/train.csv",
         splits="results/splits.csv",
         weights=get_weights,
@@ -25,7 +24,6 @@ rule train:
         **cluster.train_resources(EXPERIMENTS, SITE),
     params:
         settings=get_settings,
-        pixels=code_version("melanoma.shards", "melanoma.store"),
         code=code_version("melanoma.training"),
         execution=get_execution,
         launcher=get_launcher,
@@ -49,7 +47,7 @@ rule predict:
     input:
         model="results/training/{experiment}/fold{fold}/model.ckpt",
         store=ancient(get_store),
-        recipe=ancient(get_recipe),
+        recipe=get_recipe,
         catalogue=get_subset_catalogue,
         splits="results/splits.csv",
     output:
@@ -123,6 +121,7 @@ rule combine:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
+        folds=len(FOLDS),
     message:
         "Combining the folds of {wildcards.experiment} on {wildcards.subset}"
     script:
