@@ -19,7 +19,7 @@ from melanoma.hair.lines import (
     TAPS,
     Bytes,
     line_responses,
-    straight_runs,
+    on_lines,
 )
 from melanoma.hair.pieces import drop_odd_pieces
 
@@ -57,8 +57,8 @@ PROMINENCE_CAP = 12
 NEIGHBOURHOOD = 0.18
 """Side of the box of that mean, as a share of the short side."""
 
-RUN = 11
-"""Pixels that must pass on a straight line of `TAPS`."""
+RUN = 6
+"""Pixels that must pass on the straight line of `TAPS` around one."""
 
 
 def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
@@ -80,7 +80,7 @@ def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
     # Where too weak: above any response, the largest of which is TAPS * DEEPEST.
     bar = strongest | _too_weak(strength)
     layers = [(np.maximum(pairs[k - 1], pairs[k]) >= bar).view(np.uint8) for k in range(PAIRS)]
-    found = straight_runs(layers, pixels=RUN)
+    found = on_lines(layers, pixels=RUN)
     inner = np.ascontiguousarray(strength[:, MARGIN:-MARGIN])
     drop_odd_pieces(found, inner, depth, level=LEVEL)
     return found

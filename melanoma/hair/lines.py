@@ -1,4 +1,4 @@
-"""Sums and runs along straight lines in twelve directions, by doubling.
+"""Sums along straight lines in twelve directions, by doubling.
 
 An image is kept flattened with a margin around it, so that a shift along a line is one offset into
 memory, and the sums over sixteen pixels take four additions of whole images of bytes. Twelve
@@ -90,11 +90,10 @@ def line_responses(depth: Bytes, *, thin: int, thick: int, thick_cost: int) -> l
     padded = cv2.copyMakeBorder(depth, *(MARGIN,) * 4, cv2.BORDER_REPLICATE)
     stride = width + 2 * MARGIN
     size = height * stride
+    start_of: dict[tuple[int, ...], Bytes] = {(): np.asarray(padded, np.uint8).ravel()}
     pairs: list[Bytes] = []
     for index, line in enumerate(_lines(stride, (thin, thick))):
-        total: Bytes = np.asarray(padded, np.uint8).ravel()
-        for step in line.steps:
-            total = total[:-step] + total[step:]
+        total = _sum_along(line.steps, start_of)
         start = MARGIN * stride - line.centre
         centre = total[start : start + size]
         response = _excess(centre, _deeper_flank(total, start, size, line.flanks[0]))
@@ -107,6 +106,21 @@ def line_responses(depth: Bytes, *, thin: int, thick: int, thick_cost: int) -> l
     return [pair.reshape(height, stride) for pair in pairs]
 
 
+def _sum_along(steps: tuple[int, ...], start_of: dict[tuple[int, ...], Bytes]) -> Bytes:
+    """Sums over the line that starts at each pixel; what lines have in common is summed once."""
+    shared = len(steps) // 2
+    total = start_of[()]
+    for number, step in enumerate(steps, 1):
+        done = steps[:number]
+        if done in start_of:
+            total = start_of[done]
+            continue
+        total = total[:-step] + total[step:]
+        if number <= shared:
+            start_of[done] = total
+    return total
+
+
 def _deeper_flank(total: Bytes, start: int, size: int, flank: int) -> Bytes:
     return np.maximum(
         total[start + flank : start + flank + size], total[start - flank : start - flank + size]
@@ -115,36 +129,36 @@ def _deeper_flank(total: Bytes, start: int, size: int, flank: int) -> Bytes:
 
 def _excess(value: Bytes, bound: Bytes | int) -> Bytes:
     """`value` - `bound`, 0 where negative."""
-    difference: Bytes = np.maximum(value, bound)
-    difference -= bound
-    return difference
+    return np.asarray(cv2.subtract(value, bound), np.uint8).ravel()
 
 
-def straight_runs(layers: list[Bytes], *, pixels: int) -> NDArray[np.bool_]:
-    """Keep what lies on a straight line that is filled nearly without gaps.
+def on_lines(layers: list[Bytes], *, pixels: int) -> NDArray[np.bool_]:
+    """Keep the pixels on whose line, of `TAPS` centred at them, enough others are set.
 
     Args:
         layers: PAIRS masks, uint8 [H, W + 2 MARGIN] of 0 and 1, changed in their margins; the one
             at k holds what runs in the directions of the pairs k - 1 and k, and is looked at along
-            the two directions between them.
-        pixels: least number of pixels that are set, of the TAPS of a line.
+            the direction between them.
+        pixels: least number of pixels that are set: half the line at a hair's end.
 
     Returns:
         bool [H, W], the union over the layers.
     """
     height, stride = layers[0].shape
-    flat = [_with_margins(layer) for layer in layers]
-    found = np.zeros((height + 2 * MARGIN) * stride, np.uint8)
-    for index, line in enumerate(_lines(stride, ())):
-        layer = flat[(index + 1) // 2 % PAIRS]
-        total = layer
-        for step in line.steps:
+    size = height * stride
+    found = np.zeros(size, np.uint8)
+    lines = _lines(stride, ())
+    for k, layer in enumerate(layers):
+        tall = _with_margins(layer)
+        total = tall
+        for step in lines[2 * k - 1].steps:
             total = total[:-step] + total[step:]
-        hits = total >= pixels
-        if hits.any():
-            found |= _spread(hits, line.steps) & layer
-    inner = slice(MARGIN, -MARGIN)
-    return np.ascontiguousarray(found.reshape(-1, stride)[inner, inner]).view(np.bool_)
+        start = MARGIN * stride - lines[2 * k - 1].centre
+        enough = (total[start : start + size] >= pixels).view(np.uint8)
+        enough &= tall[MARGIN * stride : MARGIN * stride + size]
+        found |= enough
+    inner = found.reshape(height, stride)[:, MARGIN:-MARGIN]
+    return np.ascontiguousarray(inner).view(np.bool_)
 
 
 def _with_margins(layer: Bytes) -> Bytes:
@@ -153,13 +167,3 @@ def _with_margins(layer: Bytes) -> Bytes:
     layer[:, -MARGIN:] = layer[:, -MARGIN - 1 : -MARGIN]
     tall = cv2.copyMakeBorder(layer, MARGIN, MARGIN, 0, 0, cv2.BORDER_REPLICATE)
     return np.asarray(tall, np.uint8).ravel()
-
-
-def _spread(hits: NDArray[np.bool_], steps: tuple[int, ...]) -> Bytes:
-    """Set every pixel of the lines that start at `hits`; as long as the image was."""
-    reach = sum(steps)
-    lines: Bytes = np.zeros(hits.size + 2 * reach, np.uint8)
-    lines[reach : reach + hits.size] = hits
-    for step in steps:
-        lines = lines[step:] | lines[:-step]
-    return lines

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -99,12 +100,8 @@ def drop_odd_pieces(
     beside = np.bincount(label, near, count) / area / CROWD_BOX - area / extent
     scale = min(height, width) / UNIT
     drop |= (beside > CROWD_WIDTH) & (extent < CROWD_LENGTH * scale) & (mean < CROWD_STRENGTH)
-    for piece in np.flatnonzero(
-        ~drop
-        & (mean < RULER_STRENGTH)
-        & (area < 3 * extent)
-        & (extent >= RULER_EXTENT * min(height, width))
-    ):
+    long_and_thin = (area < 3 * extent) & (extent >= RULER_EXTENT * min(height, width))
+    for piece in np.flatnonzero(~drop & (mean < RULER_STRENGTH) & long_and_thin):
         own = label == piece
         drop[piece] = _is_ruler(pieces.rows[own], pieces.columns[own], depth)
     found.ravel()[flat[drop[label]]] = False
@@ -124,16 +121,26 @@ def _range(
 
 def _is_ruler(rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np.uint8]) -> bool:
     """Whether a piece is the edge of a ruler: dead straight, with dark ticks on one side only."""
-    points = np.stack([rows - rows.mean(), columns - columns.mean()])
-    variances, axes = np.linalg.eigh(points @ points.T / len(rows))
-    if variances[0] > RULER_BEND**2:
+    direction = _direction(rows, columns)
+    if direction is None:
         return False
-    across = axes[:, 0, None] * _TICK_DISTANCES
+    down, across = direction
     beside = []
-    for side in (across, -across):
-        y = np.clip(np.rint(rows[:, None] + side[0]).astype(np.intp), 0, depth.shape[0] - 1)
-        x = np.clip(np.rint(columns[:, None] + side[1]).astype(np.intp), 0, depth.shape[1] - 1)
-        beside.append(depth[y, x])
+    for side in (1, -1):
+        y = rows[:, None] + np.rint(side * across * _TICK_DISTANCES).astype(np.intp)
+        x = columns[:, None] - np.rint(side * down * _TICK_DISTANCES).astype(np.intp)
+        beside.append(depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)])
     clear, ticks = sorted(beside, key=lambda depths: float(depths.mean()))
     one_sided = ticks.mean() >= RULER_ONE_SIDED * clear.mean()
     return bool(one_sided and (ticks > 0).mean() >= RULER_TICKS)
+
+
+def _direction(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[float, float] | None:
+    """Unit vector (down, across) along a straight piece; None where it bends."""
+    y, x = rows - rows.mean(), columns - columns.mean()
+    yy, xx, xy = float(y @ y), float(x @ x), float(x @ y)
+    spread = math.hypot(yy - xx, 2 * xy)
+    if (yy + xx - spread) / 2 > RULER_BEND**2 * len(rows):
+        return None
+    angle = math.atan2(2 * xy, xx - yy) / 2
+    return math.sin(angle), math.cos(angle)
