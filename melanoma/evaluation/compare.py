@@ -11,17 +11,10 @@ import pandas as pd
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
 from melanoma.evaluation import metrics
-from melanoma.evaluation.bootstrap import (
-    Interval,
-    Resamples,
-    groups_of,
-    interval,
-    plain_interval,
-    replicate_figures,
-)
+from melanoma.evaluation.bootstrap import Resamples, replicate_figures, supports_of
+from melanoma.evaluation.intervals import Interval, interval, plain_interval
 from melanoma.evaluation.ranking import Floats
 from melanoma.evaluation.tables import Judged, judge, read_predictions
-from melanoma.isic import MELANOMA
 
 FIGURES = (
     "balanced_accuracy",
@@ -96,15 +89,13 @@ def compare(
 
 def _rows(judged: Mapping[str, Judged], draws: Resamples, subset: str) -> list[dict[str, object]]:
     first = next(iter(judged))
-    groups = dict.fromkeys(FIGURES, draws.size)
-    melanoma = groups_of(draws.groups, judged[first].of_class(MELANOMA))
-    groups |= {name: melanoma for name in FIGURES if name.startswith("melanoma")}
-    point, spread = {}, {}
+    point, spread, supports = {}, {}, {}
     for name, other in judged.items():
         found = metrics.point_figures(other.truth, other.probabilities).headline
         point[name] = {figure: float(found[figure][0]) for figure in FIGURES}
         replicated = replicate_figures(other.truth, other.probabilities, draws)
         spread[name] = {f: replicated.headline[f] for f in FIGURES} if replicated else {}
+        supports[name], _ = supports_of(other.truth, other.probabilities, draws.groups)
     rows: list[dict[str, object]] = []
     for name in judged:
         changes = {f: values - spread[first][f] for f, values in spread[name].items()}
@@ -115,14 +106,14 @@ def _rows(judged: Mapping[str, Judged], draws: Resamples, subset: str) -> list[d
             if spread[name]:
                 row |= _ends(
                     ("low", "high"),
-                    interval(point[name][f], spread[name][f], float(freedom[f]), groups=groups[f]),
+                    interval(point[name][f], spread[name][f], float(freedom[f]), supports[name][f]),
                 )
             if name != first:
                 row |= _difference(
                     point[name][f] - point[first][f],
                     changes.get(f),
                     float(change_freedom.get(f, np.array(np.nan))),
-                    groups[f],
+                    supports[name][f].groups,
                 )
             rows.append(row)
     return rows

@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melanoma.evaluation.bootstrap import Resamples, estimate, groups_of, interval_ends
+from melanoma.evaluation.bootstrap import Resamples, estimate, interval_ends
 from melanoma.evaluation.decisions import table_columns
+from melanoma.evaluation.intervals import count_groups, of_cases
 from melanoma.evaluation.ranking import Floats, divide
 from melanoma.evaluation.tables import Judged
 from melanoma.isic import MELANOMA, source_of
@@ -161,8 +162,8 @@ def _put_at_point(
         }
 
     point = {n: values[:, 0] for n, values in shares(np.ones((len(melanoma), 1))).items()}
-    groups = groups_of(draws.groups, melanoma)
-    ends = interval_ends(point, draws.replicate(shares), draws, groups)
+    supports = {n: [of_cases(count_groups(draws.groups, side))] for n, side in right.items()}
+    ends = interval_ends(point, draws.replicate(shares), draws, supports)
     for name, values in point.items():
         low, high = (float(side[0]) for side in ends[name])
         _put(row, name, float(values[0]), (low, high))
