@@ -97,6 +97,11 @@ class Splits(_Section):
         0.15, description="Share of images held out for test, the same in every fold."
     )
     seed: Seed = Field(42, description="Seed of the assignment.")
+    file: str | None = Field(
+        None,
+        description="A splits.csv of your own, used as it is if no lesion is in two of its parts; "
+        "folds must be its number of folds, and test_fraction 0 if it has no test part.",
+    )
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> Splits:
