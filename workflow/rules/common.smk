@@ -223,6 +223,10 @@ def evaluation_targets():
             experiment=EXPERIMENTS,
             figure=[*FIGURES, "training_curves"],
         ),
+        *expand(
+            "results/evaluation/{experiment}/metadata.svg",
+            experiment=[e.name for e in EXPERIMENTS.values() if e.model.metadata],
+        ),
         "results/evaluation/comparison.csv",
         "results/evaluation/comparison.svg",
     ]

@@ -76,6 +76,79 @@ rule figures:
         "../../scripts/figures.py"
 
 
+rule predict_changed:
+    """Probabilities of one fold's model with metadata hidden or permuted."""
+    input:
+        model="results/training/{experiment}/fold{fold}/model.ckpt",
+        store=ancient(get_store),
+        recipe=get_recipe,
+        catalogue="results/catalogue/train.csv",
+        splits="results/splits.csv",
+    output:
+        temp("results/predictions/{experiment}/fold{fold}/changed_metadata.npz"),
+    log:
+        "logs/predict_changed/{experiment}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/predict_changed/{experiment}/fold{fold}.tsv"
+    retries: tries(2)
+    conda:
+        "../envs/melanoma.yaml"
+    threads: workflow.cores or 1
+    resources:
+        **cluster.predict_resources(EXPERIMENTS, SITE, tta=CONFIG.evaluation.tta),
+    params:
+        code=code_version("melanoma.metadata_changes"),
+        subset=SUBSETS[-1],
+        tta="--tta" if CONFIG.evaluation.tta else "",
+        accelerator=get_accelerator,
+    message:
+        "Predicting with changed metadata, {wildcards.experiment}, fold {wildcards.fold}"
+    shell:
+        "melanoma predict-changed --model {input.model:q} --store {input.store:q}"
+        " --catalogue {input.catalogue:q} --splits {input.splits:q} --fold {wildcards.fold}"
+        " --subset {params.subset} {params.tta} --accelerator {params.accelerator}"
+        " --output {output:q} --log {log:q}"
+
+
+rule metadata:
+    """What an experiment's figures lose without each metadata field, with intervals."""
+    input:
+        predictions=of_folds(
+            "results/predictions/{experiment}/fold{fold}/changed_metadata.npz"
+        ),
+        catalogue="results/catalogue/train.csv",
+    output:
+        table=evaluation_table("metadata"),
+        figure=in_report(
+            "results/evaluation/{experiment}/metadata.svg",
+            "metadata",
+            "Evaluation",
+            "metadata",
+            experiment="{experiment}",
+        ),
+    log:
+        "logs/metadata/{experiment}.log",
+    benchmark:
+        "results/benchmarks/metadata/{experiment}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version(
+            "melanoma.evaluation.metadata_table",
+            "melanoma.evaluation.figures.metadata",
+            "melanoma.style",
+        ),
+        subset=SUBSETS[-1],
+        folds=len(FOLDS),
+        bootstrap=CONFIG.evaluation.bootstrap,
+    message:
+        "Telling what metadata are worth to {wildcards.experiment}"
+    script:
+        "../../scripts/metadata.py"
+
+
 rule training_curves:
     """Draw how every fold of an experiment was trained."""
     input:
