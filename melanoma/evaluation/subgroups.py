@@ -1,4 +1,4 @@
-"""The same figures in parts of a subset: by sex, age, site, source and missing metadata."""
+"""The same figures in parts of a subset: by sex, age, site, source, skin tone, missing metadata."""
 
 from __future__ import annotations
 
@@ -12,11 +12,18 @@ from melanoma.evaluation.intervals import count_groups, of_cases
 from melanoma.evaluation.ranking import Floats, divide
 from melanoma.evaluation.tables import Judged
 from melanoma.isic import MELANOMA, source_of
+from melanoma.skin_tone import DARKEST, TONES, UNSEEN
 
 MISSING = "missing"
 
 AGE_BANDS = ((0, 30, "under 30"), (30, 45, "30-44"), (45, 60, "45-59"), (60, 75, "60-74"))
 OLDEST = "75 and over"
+
+_ORDERS = {
+    "age": (*(name for *_, name in AGE_BANDS), OLDEST),
+    "skin tone": (*(name for _, name in TONES), DARKEST, UNSEEN),
+}
+"""Variables whose parts have an order of their own."""
 
 LEAST_IMAGES = 50
 LEAST_MELANOMAS = 10
@@ -97,9 +104,8 @@ def subgroup_table(
 
 
 def _in_order(variable: str, values: pd.Series) -> list[str]:
-    """Parts by age, else by name; the missing last."""
-    ages = [name for *_, name in AGE_BANDS] + [OLDEST]
-    order = {name: place for place, name in enumerate(ages)} if variable == "age" else {}
+    """Parts in their own order, else by name; the missing last."""
+    order = {name: place for place, name in enumerate(_ORDERS.get(variable, ()))}
     found = {str(value) for value in values.unique()}
     return sorted(found, key=lambda name: (name == MISSING, order.get(name, 0), name))
 

@@ -1,3 +1,26 @@
+rule skin_tone:
+    """Estimate the skin tone at the border of each picture: a proxy, for subgroups alone."""
+    input:
+        store=ancient(f"results/images/train/{MAIN.images.recipe}.npy"),
+        recipe=f"results/images/train/{MAIN.images.recipe}.json",
+    output:
+        "results/catalogue/skin_tone.csv",
+    log:
+        "logs/skin_tone.log",
+    benchmark:
+        "results/benchmarks/skin_tone.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.skin_tone"),
+    message:
+        "Estimating skin tones"
+    script:
+        "../../scripts/skin_tone.py"
+
+
 rule evaluate:
     """Every number of one experiment, with intervals; thresholds come from validation alone."""
     input:
@@ -7,6 +30,7 @@ rule evaluate:
             subset=SUBSETS,
         ),
         catalogue="results/catalogue/train.csv",
+        skin_tones="results/catalogue/skin_tone.csv",
     output:
         metrics="results/evaluation/{experiment}/metrics.json",
         per_class=evaluation_table("per_class"),
