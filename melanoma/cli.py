@@ -70,23 +70,25 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run_train(options: argparse.Namespace) -> int:
+    from melanoma import energy
     from melanoma.config import Experiment
     from melanoma.training import TrainingJob
     from melanoma.training.run import train
 
-    train(
-        TrainingJob(
-            experiment=Experiment.from_settings(options.settings, options.execution),
-            fold=options.fold,
-            store=options.store,
-            catalogue=options.catalogue,
-            splits=options.splits,
-            weights=options.weights,
-            output=options.output,
-            tensorboard=options.tensorboard,
-            code=options.code,
-        )
+    job = TrainingJob(
+        experiment=Experiment.from_settings(options.settings, options.execution),
+        fold=options.fold,
+        store=options.store,
+        catalogue=options.catalogue,
+        splits=options.splits,
+        weights=options.weights,
+        output=options.output,
+        tensorboard=options.tensorboard,
+        code=options.code,
     )
+    key = energy.key_of(options.settings, options.code)
+    with energy.recorded(job.output, key, os.environ):
+        train(job)
     return 0
 
 
