@@ -173,6 +173,11 @@ class Training(_Section):
         (), description="Sources left out of training (BCN, HAM, MSK, none)."
     )
     seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
+    deterministic: bool = Field(
+        False,
+        description="On a GPU: slower, and the same weights again on the same hardware; "
+        "the CPU does so anyway.",
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile: auto uses it on CUDA with enough epochs to repay it."
     )
