@@ -72,7 +72,7 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 def _run_train(options: argparse.Namespace) -> int:
     from melanoma import energy
     from melanoma.config import Experiment
-    from melanoma.training import TrainingJob
+    from melanoma.training import TrainingJob, launch
     from melanoma.training.run import train
 
     job = TrainingJob(
@@ -87,7 +87,8 @@ def _run_train(options: argparse.Namespace) -> int:
         code=options.code,
     )
     key = energy.key_of(options.settings, options.code)
-    with energy.recorded(job.output, key, os.environ):
+    rank, local_rank = (launch.rank_of(os.environ, local=local) for local in (False, True))
+    with energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank):
         train(job)
     return 0
 

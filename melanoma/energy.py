@@ -80,6 +80,8 @@ def recorded(
     key: str,
     environment: Mapping[str, str],
     *,
+    rank: int = 0,
+    local_rank: int = 0,
     read: Callable[[Mapping[str, str]], Reading | None] = gpu_reading,
 ) -> Iterator[None]:
     """Record time and energy of what runs inside, also where it ends in an error.
@@ -90,10 +92,12 @@ def recorded(
     Args:
         folder: gets the file.
         key: of what is trained; other keys' rows are of other trainings.
-        environment: of this process, as SLURM or Lightning made it.
+        environment: of this process, for `gpu_reading`.
+        rank: of this process among all.
+        local_rank: of this process on its node; the first of each node records.
         read: reads the counters.
     """
-    if int(environment.get("SLURM_LOCALID", environment.get("LOCAL_RANK", "0"))):
+    if local_rank:
         yield
         return
     before, start = read(environment), time.monotonic()
@@ -104,7 +108,6 @@ def recorded(
         gpus, joules = 0, ""
         if before and after and after[1] >= before[1]:
             gpus, joules = after[0], f"{after[1] - before[1]:.0f}"
-        rank = environment.get("SLURM_PROCID", environment.get("RANK", "0"))
         path = folder / f"energy-{rank}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         _append(path, (now, key, f"{seconds:.0f}", gpus, joules))

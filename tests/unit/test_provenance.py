@@ -72,13 +72,10 @@ def readings(*values):
 
 
 def test_starts_add_up_over_nodes(tmp_path):
-    first, second = {"SLURM_LOCALID": "0", "SLURM_PROCID": "0"}, {"SLURM_PROCID": "4"}
-    for environment in (first, first, second):
-        with energy.recorded(tmp_path, "a", environment, read=readings((4, 10.0), (4, 3610.0))):
+    for rank, local_rank in ((0, 0), (0, 0), (1, 1), (4, 0), (5, 1)):
+        counters = readings((4, 10.0), (4, 3610.0))
+        with energy.recorded(tmp_path, "a", {}, rank=rank, local_rank=local_rank, read=counters):
             pass
-    other = {"SLURM_LOCALID": "1", "SLURM_PROCID": "1"}
-    with energy.recorded(tmp_path, "a", other, read=readings()):
-        pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["energy-0.csv", "energy-4.csv"]
     found = energy.summary(tmp_path)
     assert found["starts"] == 2
