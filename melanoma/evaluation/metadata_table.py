@@ -10,11 +10,10 @@ import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
-from melanoma.evaluation import metrics
-from melanoma.evaluation.bootstrap import Resamples, replicate_figures
+from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.combine import join_folds
-from melanoma.evaluation.intervals import plain_interval
-from melanoma.evaluation.ranking import Floats
+from melanoma.evaluation.compare import difference_columns, figure_spreads
+from melanoma.evaluation.intervals import Spread
 from melanoma.evaluation.tables import judge, probability_table
 from melanoma.metadata_changes import AS_IT_IS, Changed
 
@@ -62,9 +61,8 @@ def metadata_table(
     if len(set(keys)) > 1:
         raise InputError(f"{folds[0]}: not the changes of the other folds; predict again")
     images = read_catalogue(catalogue)
-    points: dict[tuple[str, str], list[dict[str, float]]] = {}
-    spreads: dict[tuple[str, str], dict[str, Floats]] = {}
-    draws = count = None
+    found: dict[tuple[str, str], list[dict[str, Spread]]] = {}
+    draws = None
     for number, key in enumerate(zip(*keys[0], strict=True)):
         joined = join_folds(
             subset, [probability_table(t.images, t.probabilities[number]) for t in tables]
@@ -72,47 +70,40 @@ def metadata_table(
         judged = judge(joined, images)
         if draws is None:
             draws = Resamples.by_group(judged.groups.to_numpy(str), resamples, seed)
-            count = len(judged.images)
-        found = metrics.point_figures(judged.truth, judged.probabilities).headline
-        points.setdefault(key, []).append({f: float(found[f][0]) for f in FIGURES})
-        spread = replicate_figures(judged.truth, judged.probabilities, draws)
-        if spread is not None:
-            sums = spreads.setdefault(key, {f: np.zeros(resamples) for f in FIGURES})
-            spreads[key] = {f: sums[f] + spread.headline[f] for f in FIGURES}
-    assert draws is not None
-    means = {
-        key: {f: float(np.mean([point[f] for point in found])) for f in FIGURES}
-        for key, found in points.items()
-    }
-    spreads = {
-        key: {f: values[f] / len(points[key]) for f in FIGURES} for key, values in spreads.items()
-    }
-    return _table(subset, means, spreads, draws).assign(images=count)
+        found.setdefault(key, []).append(figure_spreads(judged, draws))
+    means = {key: _means(spreads) for key, spreads in found.items()}
+    return pd.DataFrame(_rows(means), columns=list(COLUMNS)).assign(
+        subset=subset, images=len(judged.images)
+    )
 
 
-def _table(
-    subset: str,
-    means: dict[tuple[str, str], dict[str, float]],
-    spreads: dict[tuple[str, str], dict[str, Floats]],
-    draws: Resamples,
-) -> pd.DataFrame:
-    """All rows; `means` and `spreads` by change and field, the metadata as they are first."""
-    first = next(iter(means))
+def _means(spreads: Sequence[dict[str, Spread]]) -> dict[str, Spread]:
+    """Mean of each figure over permutations: figure, ends and replicates alike.
+
+    The mean of the ends is a little wide, since permutations vary less together than each.
+    """
+    means = {}
+    for name in FIGURES:
+        own = [spread[name] for spread in spreads]
+        ends = [spread.ends for spread in own if spread.ends is not None]
+        low, high = np.mean(ends, axis=0) if len(ends) == len(own) else (np.nan, np.nan)
+        means[name] = Spread(
+            float(np.mean([spread.point for spread in own])),
+            None if np.isnan(low) else (float(low), float(high)),
+            np.mean([spread.replicates for spread in own], axis=0),
+        )
+    return means
+
+
+def _rows(means: dict[tuple[str, str], dict[str, Spread]]) -> list[dict[str, object]]:
+    """Rows of the table; the metadata as they are come first."""
+    first = next(iter(means.values()))
     rows: list[dict[str, object]] = []
-    for (change, field), values in means.items():
-        changes = {f: v - spreads[first][f] for f, v in spreads.get((change, field), {}).items()}
-        freedom = draws.freedom(changes)
-        for f in FIGURES:
-            row: dict[str, object] = {"subset": subset, "change": change, "field": field}
-            row |= {"figure": f, "value": values[f]}
+    for (change, field), spreads in means.items():
+        for name, own in spreads.items():
+            row: dict[str, object] = {"change": change, "field": field, "figure": name}
+            row["value"] = own.point
             if change != AS_IT_IS:
-                difference = values[f] - means[first][f]
-                row["difference"] = difference
-                ends = changes and plain_interval(
-                    difference, changes[f], float(freedom[f]), groups=draws.size
-                )
-                if ends:
-                    row["difference_low"], row["difference_high"] = ends
-                    row["beyond_noise"] = ends[0] > 0 or ends[1] < 0
+                row |= difference_columns(first[name], own)
             rows.append(row)
-    return pd.DataFrame(rows, columns=list(COLUMNS))
+    return rows

@@ -3,8 +3,10 @@ import pytest
 from scipy.stats import binom
 
 from melanoma.evaluation.intervals import (
+    Spread,
     Support,
     count_groups,
+    difference_interval,
     interval,
     of_cases,
     of_mean,
@@ -93,6 +95,43 @@ def test_a_perfect_mean_is_as_sure_as_its_rarest_class():
     assert 1 - found.reach <= shares.mean(axis=1).min() + 1e-9
     assert 1 - found.reach == pytest.approx(shares.mean(axis=1).min(), abs=2e-3)
     assert of_mean([0, 0], behind=5).reach == 1.0
+
+
+def spread(share, cases, noise):
+    """A share with its interval, and replicates that vary as the given noise does."""
+    error = np.sqrt(share * (1 - share) / cases)
+    replicates = share + error * (noise - noise.mean()) / noise.std()
+    return Spread(share, interval(share, replicates, 1e9, of_cases(cases)), replicates)
+
+
+def test_a_difference_of_unrelated_figures_adds_their_variances():
+    a, b = np.random.default_rng(0).normal(size=(2, 20_000))
+    low, high = difference_interval(spread(0.5, 2000, a), spread(0.6, 2000, b))
+    half = 1.96 * np.sqrt((0.5 * 0.5 + 0.6 * 0.4) / 2000)
+    assert (low, high) == pytest.approx((0.1 - half, 0.1 + half), abs=1e-3)
+
+
+def test_a_paired_difference_is_narrower():
+    a, b = np.random.default_rng(0).normal(size=(2, 20_000))
+    widths = []
+    for share in (0.0, 0.5, 0.9):
+        other = share * a + np.sqrt(1 - share**2) * b
+        low, high = difference_interval(spread(0.5, 2000, a), spread(0.6, 2000, other))
+        assert low < 0.1 < high
+        widths.append(high - low)
+    assert widths == sorted(widths, reverse=True)
+    assert widths[2] < 0.4 * widths[0]
+
+
+def test_two_that_are_perfect_may_yet_differ():
+    perfect = Spread(1.0, interval(1.0, np.ones(100), 1, of_cases(30)), np.ones(100))
+    reach = of_cases(30).reach
+    assert difference_interval(perfect, perfect) == pytest.approx((-reach, reach))
+    nothing = Spread(0.5, None, np.zeros(0))
+    assert difference_interval(perfect, nothing) is None
+    # Resamples without the figure are left out of the correlation.
+    gaps = Spread(0.5, (0.4, 0.6), np.array([0.4, np.nan, 0.6]))
+    assert difference_interval(gaps, gaps) == pytest.approx((0.0, 0.0), abs=1e-7)
 
 
 def test_groups_are_counted_once():
