@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from conftest import MICRO, ROOT, micro_config, planned, snakemake, write_config
+from conftest import MICRO, ROOT, planned, snakemake, write_config
 
 from melanoma.submission import read_submission
 
@@ -80,19 +80,17 @@ def test_a_users_splits_that_leak_stop_the_run(copy):
 
 
 @pytest.fixture(scope="module")
-def folds_run(archive_folder, tmp_path_factory):
+def folds_run(finished_run, tmp_path_factory):
     """Two folds of two experiments, predicted by eight views, as far as the tables go."""
-    directory = tmp_path_factory.mktemp("folds")
-    values = micro_config(archive_folder) | {
-        "splits": {"folds": 2},
-        "evaluation": {**MICRO["evaluation"], "tta": True},
-    }
+    directory = tmp_path_factory.mktemp("folds") / "run"
+    shutil.copytree(finished_run, directory, symlinks=True)
+    values = yaml.safe_load((directory / "config/config.yaml").read_text())
+    values |= {"splits": {"folds": 2}, "evaluation": {**MICRO["evaluation"], "tta": True}}
     write_config(directory, values)
-    tables = ["metadata.csv", "metrics.json"]
     snakemake(
         directory,
         "results/evaluation/comparison.csv",
-        *(f"results/evaluation/fusion/{table}" for table in tables),
+        "results/evaluation/fusion/metadata.csv",
         *(f"results/predictions/{name}/val.csv" for name in ("fusion", "metadata_only")),
     )
     return directory / "results"
@@ -127,10 +125,10 @@ def test_folds_are_compared_and_metadata_weighed(folds_run):
         ("hidden", "all"),
         *((change, field) for change in ("hidden", "permuted") for field in fields),
     }
-    metrics = json.loads((folds_run / "evaluation/fusion/metrics.json").read_text())
-    as_it_is = metadata[(metadata["change"] == "as it is")].set_index("figure")["value"]
+    as_it_is = metadata[metadata["change"] == "as it is"].set_index("figure")["value"]
+    fusion = table[table["experiment"] == "fusion"].set_index("figure")["value"]
     for figure in ("balanced_accuracy", "macro_auroc"):
-        assert as_it_is[figure] == pytest.approx(metrics["test"][figure], abs=1e-3)
+        assert as_it_is[figure] == pytest.approx(fusion[figure], abs=1e-3)
 
 
 def test_skin_tone_is_a_subgroup(finished_run):
@@ -140,14 +138,17 @@ def test_skin_tone_is_a_subgroup(finished_run):
     assert tones["images"].sum() == whole["images"].sum() > 0
 
 
-def test_a_second_run_gives_the_same_bytes(finished_run, archive_folder, tmp_path):
-    write_config(tmp_path, micro_config(archive_folder))
+def test_a_second_run_gives_the_same_bytes(copy, finished_run):
+    results = copy / "results"
+    for name in ("training", "predictions", "evaluation"):
+        shutil.rmtree(results / name)
+    (results / "splits.csv").unlink()
     names = [
         "splits.csv",
         "evaluation/fusion/metrics.json",
         *(f"predictions/fusion/{n}.csv" for n in ("val", "test", "test_calibrated")),
     ]
-    snakemake(tmp_path, "results/evaluation/fusion/metrics.json")
+    snakemake(copy, "results/evaluation/fusion/metrics.json")
     for name in names:
-        first, second = (folder / "results" / name for folder in (finished_run, tmp_path))
+        first, second = (folder / "results" / name for folder in (finished_run, copy))
         assert first.read_bytes() == second.read_bytes(), name
