@@ -44,7 +44,7 @@ def draw_recalls(scores: pd.DataFrame, per_class: pd.DataFrame, path: Path) -> N
             head = scores[(scores["images"] == "all") & (scores["score"] == score)].iloc[0]
             axis.axvline(head["balanced_accuracy"], color=style.INK, linestyle="--", linewidth=1.5)
             axis.set_title(f"{title}: {_with_ends(head)}")
-            axis.set_xlabel("recall of the decided class")
+            axis.set_xlabel("recall")
         nine = per_class[(per_class["images"] == "all") & (per_class["score"] == "nine_class")]
         labels = [f"{row['class']}  (n = {row['n']})" for _, row in nine.iterrows()]
         parts.rows_axis(axes[0], labels, [float(place) for place in range(len(nine))])
