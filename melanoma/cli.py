@@ -41,7 +41,10 @@ def _parser() -> argparse.ArgumentParser:
         prog="melanoma", description="The ISIC 2019 melanoma pipeline, step by step."
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
-    for add in (_predict, _doctor, _export, _train, _predict_subset, _gradcam, _demo_data, _schema):
+    for add in (
+        *(_predict, _doctor, _export, _train, _predict_subset, _predict_changed),
+        *(_gradcam, _demo_data, _schema),
+    ):
         add(commands)
     return parser
 
@@ -67,28 +70,45 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
 
 
 def _run_train(options: argparse.Namespace) -> int:
+    from melanoma import energy
     from melanoma.config import Experiment
-    from melanoma.training import TrainingJob
+    from melanoma.training import TrainingJob, launch
     from melanoma.training.run import train
 
-    train(
-        TrainingJob(
-            experiment=Experiment.from_settings(options.settings, options.execution),
-            fold=options.fold,
-            store=options.store,
-            catalogue=options.catalogue,
-            splits=options.splits,
-            weights=options.weights,
-            output=options.output,
-            tensorboard=options.tensorboard,
-            code=options.code,
-        )
+    job = TrainingJob(
+        experiment=Experiment.from_settings(options.settings, options.execution),
+        fold=options.fold,
+        store=options.store,
+        catalogue=options.catalogue,
+        splits=options.splits,
+        weights=options.weights,
+        output=options.output,
+        tensorboard=options.tensorboard,
+        code=options.code,
     )
+    key = energy.key_of(options.settings, options.code)
+    rank, local_rank = (launch.rank_of(os.environ, local=local) for local in (False, True))
+    with energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank):
+        train(job)
     return 0
 
 
 def _predict_subset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("predict-subset", help="raw probabilities of one subset")
+    _subset_options(parser)
+    parser.set_defaults(run=_run_predict_subset)
+
+
+def _predict_changed(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser(
+        "predict-changed", help="probabilities of one subset with metadata hidden or permuted"
+    )
+    _subset_options(parser)
+    parser.set_defaults(run=_run_predict_changed)
+
+
+def _subset_options(parser: argparse.ArgumentParser) -> None:
+    """Options of the commands that predict a subset."""
     parser.add_argument("--model", type=Path, required=True, help="checkpoint (model.ckpt)")
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--catalogue", type=Path, required=True)
@@ -97,9 +117,8 @@ def _predict_subset(commands: argparse._SubParsersAction[argparse.ArgumentParser
     parser.add_argument("--subset", choices=("val", "test", "official"), required=True)
     parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument("--output", type=Path, required=True, help="table to write (.csv)")
+    parser.add_argument("--output", type=Path, required=True, help="file to write")
     _common(parser)
-    parser.set_defaults(run=_run_predict_subset)
 
 
 def _run_predict_subset(options: argparse.Namespace) -> int:
@@ -120,6 +139,26 @@ def _run_predict_subset(options: argparse.Namespace) -> int:
         tta=options.tta,
     )
     write_table(options.output, table)
+    return 0
+
+
+def _run_predict_changed(options: argparse.Namespace) -> int:
+    from melanoma.catalogue import read_catalogue
+    from melanoma.metadata_changes import predict_changed
+    from melanoma.prediction import subset_images
+    from melanoma.store import Store
+    from melanoma.training.checkpoints import load_model
+    from melanoma.training.launch import device_for
+
+    catalogue = read_catalogue(options.catalogue)
+    changed = predict_changed(
+        load_model(options.model, device_for(options.accelerator)),
+        Store.open(options.store),
+        catalogue,
+        subset_images(options.subset, catalogue, options.splits, options.fold),
+        tta=options.tta,
+    )
+    changed.write(options.output)
     return 0
 
 

@@ -97,6 +97,11 @@ class Splits(_Section):
         0.15, description="Share of images held out for test, the same in every fold."
     )
     seed: Seed = Field(42, description="Seed of the assignment.")
+    file: str | None = Field(
+        None,
+        description="A splits.csv of your own, used as it is if no lesion is in two of its parts; "
+        "folds must be its number of folds, and test_fraction 0 if it has no test part.",
+    )
 
     @model_validator(mode="after")
     def _leaves_training_images(self) -> Splits:
@@ -168,6 +173,11 @@ class Training(_Section):
         (), description="Sources left out of training (BCN, HAM, MSK, none)."
     )
     seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
+    deterministic: bool = Field(
+        False,
+        description="On a GPU: slower, and the same weights again on the same hardware; "
+        "the CPU does so anyway.",
+    )
     compile: Literal["auto", "on", "off"] = Field(
         "auto", description="torch.compile: auto uses it on CUDA with enough epochs to repay it."
     )

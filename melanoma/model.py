@@ -103,9 +103,19 @@ class FusionModel(nn.Module):
         Returns:
             Logits, float[n, classes].
         """
-        parts = []
-        if self.backbone is not None:
-            parts.append(self.backbone(images))
+        return self.classify(None if self.backbone is None else self.backbone(images), metadata)
+
+    def classify(self, features: Tensor | None, metadata: Tensor | None) -> Tensor:
+        """Classify images whose features are known: what `forward` does after the backbone.
+
+        Args:
+            features: float[n, backbone's width]; None only without a backbone.
+            metadata: as for `forward`.
+
+        Returns:
+            Logits, float[n, classes].
+        """
+        parts = [] if features is None else [features]
         if self.metadata_layers is not None:
             parts.append(self.metadata_layers(metadata))
         if self.gate is not None:

@@ -51,18 +51,18 @@ def predict_store(
         InputError: an image without a row in the catalogue or the store, or a store of another
             recipe.
     """
-    _check_recipe(model, store)
+    check_recipe(model, store)
     target = next(model.model.parameters()).device if device is None else torch.device(device)
     network = model.model.to(target).eval()
-    metadata = model.encoder.encode(_rows_of(catalogue, images))
+    metadata = model.encoder.encode(rows_of(catalogue, images))
     rows = np.asarray(store.rows(images), dtype=np.int64)
     probabilities, energies = [], []
-    with torch.inference_mode(), _reproducible():
+    with torch.inference_mode(), reproducible():
         for start in range(0, len(images), batch_size):
             chosen = slice(start, start + batch_size)
-            pixels = _pixels(model, store, rows[chosen])
+            pixels = pixels_of(model, store, rows[chosen])
             known = torch.from_numpy(metadata[chosen]).to(target)
-            views = _views(pixels, target) if tta else _views(pixels, target, count=1)
+            views = views_of(pixels, target) if tta else views_of(pixels, target, count=1)
             logits = torch.stack([network(view, known).double() for view in views])
             probabilities.append(torch.softmax(logits, dim=2).mean(dim=0).cpu().numpy())
             energies.append(-torch.logsumexp(logits[0], dim=1).cpu().numpy())
@@ -108,7 +108,12 @@ def _table(
     return table
 
 
-def _check_recipe(model: TrainedModel, store: Store) -> None:
+def check_recipe(model: TrainedModel, store: Store) -> None:
+    """Make sure that a store is of the recipe that a model was trained on.
+
+    Raises:
+        InputError: it is of another size.
+    """
     settings = model.experiment.images
     size = store.pixels.shape[1]
     if model.model.backbone is not None and size != settings.size:
@@ -118,7 +123,12 @@ def _check_recipe(model: TrainedModel, store: Store) -> None:
         )
 
 
-def _rows_of(catalogue: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
+def rows_of(catalogue: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
+    """Rows of a catalogue, in the order asked for.
+
+    Raises:
+        InputError: an image that it does not have.
+    """
     positions = pd.Index(catalogue["image"]).get_indexer(pd.Index(list(images), dtype="str"))
     if (positions < 0).any():
         image = images[int(np.argmax(positions < 0))]
@@ -130,13 +140,14 @@ def _rows_of(catalogue: pd.DataFrame, images: Sequence[str]) -> pd.DataFrame:
     return rows
 
 
-def _pixels(model: TrainedModel, store: Store, rows: npt.NDArray[np.int64]) -> Tensor | None:
+def pixels_of(model: TrainedModel, store: Store, rows: npt.NDArray[np.int64]) -> Tensor | None:
+    """Pixels of some rows, uint8[n, s, s, 3]; None for a model without images."""
     if model.model.backbone is None:
         return None
     return torch.from_numpy(np.ascontiguousarray(store.pixels[rows]))
 
 
-def _views(
+def views_of(
     pixels: Tensor | None, device: torch.device, count: int = VIEWS
 ) -> Iterator[Tensor | None]:
     """The image as it is, then its other flips and quarter turns, as the backbone wants them."""
@@ -150,7 +161,7 @@ def _views(
 
 
 @contextmanager
-def _reproducible() -> Iterator[None]:
+def reproducible() -> Iterator[None]:
     """On a GPU: full float32, and the same algorithms whatever ran before."""
     with torch.backends.cudnn.flags(
         enabled=True, benchmark=False, deterministic=True, allow_tf32=False

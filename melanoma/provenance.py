@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import platform
 import subprocess
@@ -10,6 +11,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from melanoma import energy
 from melanoma.files import read_json, sha256_of
 
 PACKAGES = (
@@ -35,6 +37,7 @@ def collect(
     tables: Sequence[Path],
     recipes: Sequence[Path],
     restarts: Mapping[str, Path],
+    benchmarks: Path,
 ) -> dict[str, Any]:
     """Gather the provenance of a run.
 
@@ -44,6 +47,7 @@ def collect(
         tables: files whose sha256 is recorded (catalogue, splits).
         recipes: the image stores' recipe files.
         restarts: restarts.csv of each training, by "experiment/fold".
+        benchmarks: folder of the rules' benchmarks, as far as they are there.
 
     Returns:
         A mapping that JSON can hold.
@@ -54,6 +58,8 @@ def collect(
         "data": {str(path): {"sha256": sha256_of(path)} for path in tables},
         "images": {str(path): read_json(path) for path in recipes},
         "starts": {name: _lines(path) for name, path in restarts.items()},
+        "training": {name: energy.summary(path.parent) for name, path in restarts.items()},
+        "time": rule_times(benchmarks),
         "hardware": hardware(),
         "versions": {"python": platform.python_version(), **package_versions()},
     }
@@ -105,6 +111,41 @@ def _processor() -> str:
         return platform.processor() or "unknown"
     names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.machine()
+
+
+def rule_times(benchmarks: Path) -> dict[str, dict[str, float]]:
+    """What the jobs of each rule took, those that ran last in this working directory.
+
+    Args:
+        benchmarks: folder of Snakemake's benchmark files, {rule}.tsv or {rule}/**/*.tsv.
+
+    Returns:
+        Rule -> jobs, hours (wall, all jobs added up), cpu_hours, and max_memory_mb of one job.
+    """
+    times: dict[str, dict[str, float]] = {}
+    for path in sorted(benchmarks.rglob("*.tsv")):
+        rule = path.relative_to(benchmarks).parts[0].removesuffix(".tsv")
+        with path.open(encoding="utf-8", newline="") as stream:
+            for row in csv.DictReader(stream, delimiter="\t"):
+                total = times.setdefault(
+                    rule, dict.fromkeys(("jobs", "hours", "cpu_hours", "max_memory_mb"), 0.0)
+                )
+                total["jobs"] += 1
+                total["hours"] += _number(row["s"]) / 3600
+                total["cpu_hours"] += _number(row["cpu_time"]) / 3600
+                total["max_memory_mb"] = max(total["max_memory_mb"], _number(row["max_rss"]))
+    return {
+        rule: {name: round(value, 4) for name, value in total.items()}
+        for rule, total in sorted(times.items())
+    }
+
+
+def _number(text: str) -> float:
+    """A number of a benchmark file; jobs too short to be measured have none ("NA" or "-")."""
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0
 
 
 def _lines(path: Path) -> list[str]:

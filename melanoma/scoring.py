@@ -8,6 +8,7 @@ are weighted, and an ill-defined ratio counts as perfect.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,57 @@ Two areas go by "AUC above 80 % sensitivity". `auc_sens_80` is the scorer's: the
 the part of the curve that has that sensitivity, down to zero, at most 1. `pauc_80` is the part of
 it above the line of 0.8, at most 0.2.
 """
+
+
+@dataclass(frozen=True)
+class Decided:
+    """Which rows the arg-max decides rightly, over some classes.
+
+    Attributes:
+        images: ids [n].
+        classes: the classes [k].
+        truth: bool [n, k], one-hot.
+        scores: float [n, k].
+        right: bool [n]: the true class alone has the largest value.
+        weight: float [n], score_weight, zero for `EXCLUDED_IMAGES`.
+    """
+
+    images: tuple[str, ...]
+    classes: tuple[str, ...]
+    truth: NDArray[np.bool_]
+    scores: Floats
+    right: NDArray[np.bool_]
+    weight: Floats
+
+
+def decide(truth: pd.DataFrame, predictions: pd.DataFrame, classes: Sequence[str]) -> Decided:
+    """Decide rows by the rules of the score.
+
+    Args:
+        truth: as for `official_scores`.
+        predictions: likewise.
+        classes: all nine, or the eight known ones: then of the images of known diagnosis alone.
+
+    Returns:
+        One row an image, in the order of `truth`.
+
+    Raises:
+        InputError: as `official_scores`.
+    """
+    labels, weights = _check_truth(truth)
+    allowed = [c for c in (*CLASSES, UNKNOWN) if c in predictions]
+    table = check_submission(predictions, list(labels.index), allowed)
+    rows = labels[list(classes)].any(axis=1).to_numpy()
+    own = labels.loc[rows, list(classes)].to_numpy() == 1.0
+    scores = table.loc[rows, list(classes)].to_numpy(np.float64)
+    return Decided(
+        images=tuple(str(image) for image in labels.index[rows]),
+        classes=tuple(classes),
+        truth=own,
+        scores=scores,
+        right=(own & _alone_at_the_top(scores)).any(axis=1),
+        weight=weights.loc[rows, WEIGHT_COLUMNS[0]].to_numpy(np.float64),
+    )
 
 
 def official_scores(truth: pd.DataFrame, predictions: pd.DataFrame) -> dict[str, Any]:
@@ -158,13 +210,19 @@ def _mean(values: Sequence[float | None]) -> float | None:
 
 def _balanced_accuracy(truth: NDArray[np.bool_], scores: Floats, weight: Floats) -> float | None:
     """Mean over the classes present of the weighted share of rows that their arg-max decides."""
-    top = scores == scores.max(axis=1, keepdims=True) if len(scores) else truth
-    decided = top & (top.sum(axis=1, keepdims=True) == 1)
     total = weight @ truth
     present = total > 0
     if not present.any():
         return None
-    return float(((weight @ (truth & decided))[present] / total[present]).mean())
+    right = truth & _alone_at_the_top(scores)
+    return float(((weight @ right)[present] / total[present]).mean())
+
+
+def _alone_at_the_top(scores: Floats) -> NDArray[np.bool_]:
+    """Where a row's largest value is, bool [n, k]; nowhere in a row with several equal ones."""
+    top = scores == scores.max(axis=1, keepdims=True, initial=-np.inf)
+    decided: NDArray[np.bool_] = top & (top.sum(axis=1, keepdims=True) == 1)
+    return decided
 
 
 def _class_figures(

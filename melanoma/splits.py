@@ -251,6 +251,39 @@ def read_splits(path: Path | str) -> pd.DataFrame:
     return table.sort_values(["fold", "image"], ignore_index=True)
 
 
+def user_splits(
+    path: Path | str, catalogue: pd.DataFrame, *, folds: int, test_fraction: float
+) -> pd.DataFrame:
+    """Read a user's own splits and make sure that they leak nothing and fit the configuration.
+
+    Args:
+        path: as for `read_splits`.
+        catalogue: as for `check_splits`.
+        folds: that the file must have.
+        test_fraction: 0 where the file must have no test part, else it must have one.
+
+    Returns:
+        As `read_splits`.
+
+    Raises:
+        InputError: as `read_splits` and `check_splits`, or another number of folds or a test part
+            that is there or missing against the configuration.
+    """
+    splits = read_splits(path)
+    found = splits["fold"].nunique()
+    if found != folds:
+        raise InputError(f"{path}: {found} folds, but splits.folds is {folds}; set it to {found}")
+    has_test = bool((splits["split"] == "test").any())
+    if has_test != (test_fraction > 0):
+        cure = "leave test_fraction above 0" if has_test else "set test_fraction to 0"
+        raise InputError(
+            f"{path}: {'has a' if has_test else 'no'} test part, but splits.test_fraction is "
+            f"{test_fraction}; {cure}"
+        )
+    check_splits(splits, catalogue)
+    return splits
+
+
 def check_splits(splits: pd.DataFrame, catalogue: pd.DataFrame) -> None:
     """Make sure that splits leak nothing and fit the catalogue.
 

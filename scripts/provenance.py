@@ -14,5 +14,6 @@ with job_log(snakemake.log[0]):
         tables=[Path(path) for path in snakemake.input.tables],
         recipes=[Path(path) for path in snakemake.input.recipes],
         restarts=restarts,
+        benchmarks=Path("results/benchmarks"),
     )
     write_json(snakemake.output[0], provenance)

@@ -7,28 +7,28 @@ replacement, and each row counts as often as its group was drawn.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import expit, logit, stdtrit
 
 from melanoma.evaluation import metrics
+from melanoma.evaluation.intervals import (
+    Interval,
+    Support,
+    count_groups,
+    interval,
+    of_cases,
+    of_mean,
+    of_ranking,
+)
 from melanoma.evaluation.metrics import Figures, Ints
 from melanoma.evaluation.ranking import Floats, divide
 from melanoma.isic import CLASSES, MELANOMA
 
-Interval = tuple[float, float]
-
-LEVEL = 0.95
-"""Coverage that the intervals aim at."""
-
 _CELLS = 2_000_000
 """Rows x resamples held at once: 8 MB a working array in float32, whatever the number of rows."""
-
-_LEAST_DEFINED = 0.5
-"""Share of resamples in which a figure must be defined for an interval to be given."""
 
 
 @dataclass(frozen=True)
@@ -158,102 +158,70 @@ def replicate_figures(truth: Ints, probabilities: Floats, resamples: Resamples) 
     )
 
 
-def interval(point: float, replicates: Floats, freedom: float, *, groups: int) -> Interval | None:
-    """Interval of a figure between 0 and 1: Student's t on the logit scale.
-
-    The bootstrap gives the standard error, carried to the logit scale by the delta method. Of
-    the intervals tried (percentile, basic, normal, BC, BCa) this one came closest to covering the
-    truth as often as it says (tests/benchmarks/coverage_of_intervals.py).
-
-    Args:
-        point: the figure.
-        replicates: float [b], NaN where a resample leaves it undefined.
-        freedom: degrees of freedom, from `Resamples.freedom`.
-        groups: groups behind the figure: those of the class, for a figure of one class.
-
-    Returns:
-        Lower and upper end; None where the figure is undefined, in half the resamples or more
-        too, or rests on one group. At 0 or 1 exactly, one-sided, as for that many independent
-        cases without an exception.
-    """
-    half = _half_width(point, replicates, freedom, groups)
-    if half is None:
-        return None
-    if point <= 0.0 or point >= 1.0:
-        reach = 1.0 - ((1.0 - LEVEL) / 2) ** (1.0 / groups)
-        return (0.0, reach) if point <= 0.0 else (1.0 - reach, 1.0)
-    centre, half = logit(point), half / (point * (1.0 - point))
-    return float(expit(centre - half)), float(expit(centre + half))
-
-
-def plain_interval(
-    point: float, replicates: Floats, freedom: float, *, groups: int
-) -> Interval | None:
-    """Interval of a figure without bounds, or of a difference: Student's t on its own scale.
-
-    Args:
-        point: the figure.
-        replicates: float [b], NaN where undefined.
-        freedom: degrees of freedom, from `Resamples.freedom`.
-        groups: groups behind the figure.
-
-    Returns:
-        Lower and upper end; None as for `interval`.
-    """
-    half = _half_width(point, replicates, freedom, groups)
-    return None if half is None else (point - half, point + half)
-
-
-def _half_width(point: float, replicates: Floats, freedom: float, groups: int) -> float | None:
-    """Half the width of a t interval; a bootstrap's standard error is a little too small."""
-    defined = replicates[~np.isnan(replicates)]
-    if np.isnan(point) or groups < 2 or len(defined) <= _LEAST_DEFINED * len(replicates):
-        return None
-    degrees = min(float(freedom), groups - 1.0)
-    error = float(defined.std()) * np.sqrt(1.0 + 1.0 / degrees)
-    return float(error * stdtrit(degrees, (1 + LEVEL) / 2))
-
-
 def interval_ends(
     points: Mapping[str, Floats],
     replicates: Mapping[str, Floats],
     resamples: Resamples,
-    groups: int,
-    *,
-    bounded: bool = True,
+    supports: Mapping[str, Sequence[Support]],
 ) -> dict[str, tuple[Floats, Floats]]:
-    """Intervals of several figures at several settings, e.g. thresholds.
+    """Intervals of several figures between 0 and 1 at several settings, e.g. thresholds.
 
     Args:
         points: name -> float [k].
         replicates: name -> float [k, b]; empty without resamples.
         resamples: that the replicates come from.
-        groups: groups behind the figures.
-        bounded: figures between 0 and 1 (`interval`), not others (`plain_interval`).
+        supports: name -> what the figure rests on, at each of the k settings.
 
     Returns:
         name -> lower and upper ends, float [k] each; NaN where there is no interval.
     """
     freedom = resamples.freedom(replicates)
-    method = interval if bounded else plain_interval
     result = {}
     for name, values in points.items():
         ends = np.full((2, len(values)), np.nan)
         for k, value in enumerate(values if replicates else ()):
-            found = method(value, replicates[name][k], freedom[name][k], groups=groups)
+            found = interval(value, replicates[name][k], freedom[name][k], supports[name][k])
             ends[:, k] = found or np.nan
         result[name] = (ends[0], ends[1])
     return result
 
 
-def groups_of(labels: NDArray[np.generic], members: NDArray[np.bool_]) -> int:
-    """Number of groups that have a member, and of those that have a non-member: the smaller.
+def supports_of(
+    truth: Ints, probabilities: Floats, groups: Ints
+) -> tuple[dict[str, Support], dict[str, list[Support]]]:
+    """What every classification figure rests on.
 
     Args:
-        labels: group of each row [n].
-        members: bool [n].
+        truth: int [n].
+        probabilities: float [n, k].
+        groups: int [n].
+
+    Returns:
+        Headline figure -> support; figure of a class -> support for each class.
     """
-    return min(len(np.unique(labels[members])), len(np.unique(labels[~members])))
+    decided = probabilities.argmax(axis=1)
+    classes = range(probabilities.shape[1])
+    own = [count_groups(groups, truth == c) for c in classes]
+    others = [count_groups(groups, truth != c) for c in classes]
+    called = [count_groups(groups, decided == c) for c in classes]
+    per_class = {
+        "precision": [of_cases(count) for count in called],
+        "recall": [of_cases(count) for count in own],
+        "specificity": [of_cases(count) for count in others],
+        "f1": [of_cases(count) for count in own],
+        "auroc": [of_ranking(*counts) for counts in zip(own, others, strict=True)],
+        "average_precision": [of_cases(count) for count in own],
+    }
+    total = len(np.unique(groups))
+    mean = of_mean(own, behind=total)
+    melanoma = CLASSES.index(MELANOMA)
+    headline = dict.fromkeys(metrics.HEADLINE, mean)
+    headline |= dict.fromkeys(("accuracy", "weighted_f1"), of_cases(total))
+    headline |= {
+        f"melanoma_{name}": per_class[figure][melanoma]
+        for name, figure in metrics.MELANOMA_FIGURES.items()
+    }
+    return headline, per_class
 
 
 @dataclass(frozen=True)
@@ -283,40 +251,33 @@ def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estima
     """
     point = metrics.point_figures(truth, probabilities)
     spread = replicate_figures(truth, probabilities, resamples)
-    classes = range(probabilities.shape[1])
-    sizes = [groups_of(resamples.groups, truth == index) for index in classes]
-    total = resamples.size
-    melanoma = sizes[CLASSES.index(MELANOMA)]
     figures = {name: float(values[0]) for name, values in point.headline.items()}
     per_class = {name: values[:, 0].tolist() for name, values in point.per_class.items()}
     if spread is None:
-        nothing: list[Interval | None] = [None for _ in classes]
+        nothing: list[Interval | None] = [None] * probabilities.shape[1]
         return Estimated(
             figures, dict.fromkeys(figures), per_class, dict.fromkeys(per_class, nothing)
         )
+    supports, class_supports = supports_of(truth, probabilities, resamples.groups)
     freedom = resamples.freedom(spread.headline)
     class_freedom = resamples.freedom(spread.per_class)
     return Estimated(
         figures,
         {
-            name: interval(
-                value,
-                spread.headline[name],
-                float(freedom[name]),
-                groups=melanoma if name.startswith("melanoma") else total,
-            )
+            name: interval(value, spread.headline[name], float(freedom[name]), supports[name])
             for name, value in figures.items()
         },
         per_class,
         {
             name: [
-                interval(
-                    values[i],
-                    spread.per_class[name][i],
-                    float(class_freedom[name][i]),
-                    groups=sizes[i],
+                interval(*of_class)
+                for of_class in zip(
+                    values,
+                    spread.per_class[name],
+                    class_freedom[name].tolist(),
+                    class_supports[name],
+                    strict=True,
                 )
-                for i in classes
             ]
             for name, values in per_class.items()
         },

@@ -11,17 +11,9 @@ import pandas as pd
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
 from melanoma.evaluation import metrics
-from melanoma.evaluation.bootstrap import (
-    Interval,
-    Resamples,
-    groups_of,
-    interval,
-    plain_interval,
-    replicate_figures,
-)
-from melanoma.evaluation.ranking import Floats
+from melanoma.evaluation.bootstrap import Resamples, replicate_figures, supports_of
+from melanoma.evaluation.intervals import Interval, Spread, difference_interval, interval
 from melanoma.evaluation.tables import Judged, judge, read_predictions
-from melanoma.isic import MELANOMA
 
 FIGURES = (
     "balanced_accuracy",
@@ -95,49 +87,45 @@ def compare(
 
 
 def _rows(judged: Mapping[str, Judged], draws: Resamples, subset: str) -> list[dict[str, object]]:
+    found = {name: figure_spreads(other, draws) for name, other in judged.items()}
     first = next(iter(judged))
-    groups = dict.fromkeys(FIGURES, draws.size)
-    melanoma = groups_of(draws.groups, judged[first].of_class(MELANOMA))
-    groups |= {name: melanoma for name in FIGURES if name.startswith("melanoma")}
-    point, spread = {}, {}
-    for name, other in judged.items():
-        found = metrics.point_figures(other.truth, other.probabilities).headline
-        point[name] = {figure: float(found[figure][0]) for figure in FIGURES}
-        replicated = replicate_figures(other.truth, other.probabilities, draws)
-        spread[name] = {f: replicated.headline[f] for f in FIGURES} if replicated else {}
     rows: list[dict[str, object]] = []
-    for name in judged:
-        changes = {f: values - spread[first][f] for f, values in spread[name].items()}
-        freedom, change_freedom = draws.freedom(spread[name]), draws.freedom(changes)
-        for f in FIGURES:
-            row: dict[str, object] = {"experiment": name, "subset": subset, "figure": f}
-            row |= {"images": len(judged[name].images), "value": point[name][f]}
-            if spread[name]:
-                row |= _ends(
-                    ("low", "high"),
-                    interval(point[name][f], spread[name][f], float(freedom[f]), groups=groups[f]),
-                )
+    for name, spreads in found.items():
+        for figure in FIGURES:
+            own = spreads[figure]
+            row: dict[str, object] = {"experiment": name, "subset": subset, "figure": figure}
+            row |= {"images": len(judged[name].images), "value": own.point}
+            row |= _ends(("low", "high"), own.ends)
             if name != first:
-                row |= _difference(
-                    point[name][f] - point[first][f],
-                    changes.get(f),
-                    float(change_freedom.get(f, np.array(np.nan))),
-                    groups[f],
-                )
+                row |= difference_columns(found[first][figure], own)
             rows.append(row)
     return rows
+
+
+def figure_spreads(judged: Judged, draws: Resamples) -> dict[str, Spread]:
+    """Headline figures with their intervals and replicates (empty without resamples)."""
+    point = metrics.point_figures(judged.truth, judged.probabilities).headline
+    replicated = replicate_figures(judged.truth, judged.probabilities, draws)
+    if replicated is None:
+        return {name: Spread(float(v[0]), None, np.zeros(0)) for name, v in point.items()}
+    supports, _ = supports_of(judged.truth, judged.probabilities, draws.groups)
+    freedom = draws.freedom(replicated.headline)
+    spreads = {}
+    for name, values in replicated.headline.items():
+        value = float(point[name][0])
+        ends = interval(value, values, float(freedom[name]), supports[name])
+        spreads[name] = Spread(value, ends, values)
+    return spreads
 
 
 def _ends(names: tuple[str, str], ends: Interval | None) -> dict[str, object]:
     return dict(zip(names, ends or (np.nan, np.nan), strict=True))
 
 
-def _difference(
-    change: float, draws: Floats | None, freedom: float, groups: int
-) -> dict[str, object]:
+def difference_columns(first: Spread, second: Spread) -> dict[str, object]:
     """Columns of a difference, paired resample by resample."""
-    row: dict[str, object] = {"difference": change}
-    ends = None if draws is None else plain_interval(change, draws, freedom, groups=groups)
+    ends = difference_interval(first, second)
+    row: dict[str, object] = {"difference": second.point - first.point}
     row |= _ends(("difference_low", "difference_high"), ends)
     row["beyond_noise"] = (ends[0] > 0 or ends[1] < 0) if ends else None
     return row

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melanoma.evaluation.bootstrap import Resamples, groups_of, interval_ends
+from melanoma.evaluation.bootstrap import Resamples, interval_ends
+from melanoma.evaluation.intervals import Support, count_groups, of_cases, plain_interval
 from melanoma.evaluation.operating_points import OperatingPoint
 from melanoma.evaluation.ranking import Floats, divide
 
@@ -52,7 +53,8 @@ def points_table(
 
     found = {n: values[:, 0] for n, values in figures(np.ones((len(melanoma), 1))).items()}
     spread = resamples.replicate(figures)
-    groups = groups_of(resamples.groups, melanoma)
+    supports = _supports(melanoma, probability, thresholds, resamples)
+    ends = interval_ends(found, spread, resamples, supports)
     reached = pd.DataFrame(
         {
             "point": list(points),
@@ -67,28 +69,68 @@ def points_table(
     for prevalence in PREVALENCES:
         values = _predictive_values(found, prevalence)
         draws = _predictive_values(spread, prevalence) if spread else {}
+        own = _predictive_supports(values, ends, supports, prevalence)
         table = pd.DataFrame({"point": list(points), "prevalence": prevalence})
-        predictive.append(_with_intervals(table, values, draws, resamples, groups))
-    return (
-        _with_intervals(reached, found, spread, resamples, groups),
-        pd.concat(predictive, ignore_index=True),
-    )
+        predictive.append(
+            _with_intervals(table, values, interval_ends(values, draws, resamples, own))
+        )
+    return _with_intervals(reached, found, ends), pd.concat(predictive, ignore_index=True)
 
 
 def _with_intervals(
     table: pd.DataFrame,
     values: Mapping[str, Floats],
-    draws: Mapping[str, Floats],
-    resamples: Resamples,
-    groups: int,
+    ends: Mapping[str, tuple[Floats, Floats]],
 ) -> pd.DataFrame:
     """The table with a column for each figure and for the ends of its interval."""
-    ends = interval_ends(values, draws, resamples, groups)
     columns = {}
     for name, figure in values.items():
         columns[name] = figure
         columns[f"{name}_low"], columns[f"{name}_high"] = ends[name]
     return table.assign(**columns)
+
+
+def _supports(
+    melanoma: NDArray[np.bool_], probability: Floats, thresholds: Floats, resamples: Resamples
+) -> dict[str, list[Support]]:
+    """What each of `FIGURES` rests on, at each threshold."""
+
+    def at_each(members: Callable[[float], NDArray[np.bool_]]) -> list[Support]:
+        counts = [count_groups(resamples.groups, members(float(cut))) for cut in thresholds]
+        return [of_cases(count) for count in counts]
+
+    return {
+        "sensitivity": at_each(lambda _cut: melanoma),
+        "specificity": at_each(lambda _cut: ~melanoma),
+        "ppv": at_each(lambda cut: probability >= cut),
+        "npv": at_each(lambda cut: probability < cut),
+    }
+
+
+def _predictive_supports(
+    values: Mapping[str, Floats],
+    ends: Mapping[str, tuple[Floats, Floats]],
+    supports: Mapping[str, Sequence[Support]],
+    prevalence: float,
+) -> dict[str, list[Support]]:
+    """What predictive values at a prevalence rest on: both sensitivity and specificity.
+
+    Where one is 0 or 1 its interval reaches as far as both ends of theirs take it.
+    """
+    sides = ("sensitivity", "specificity")
+    low, high = (
+        _predictive_values({side: ends[side][k] for side in sides}, prevalence) for k in (0, 1)
+    )
+    groups = [min(a.groups, b.groups) for a, b in zip(*(supports[s] for s in sides), strict=True)]
+    return {
+        name: [
+            Support(count, float(reach))
+            for count, reach in zip(
+                groups, np.where(value >= 1.0, 1.0 - low[name], high[name]), strict=True
+            )
+        ]
+        for name, value in values.items()
+    }
 
 
 def _counts(
@@ -154,8 +196,8 @@ def decision_curve(
 
     point = {name: v[:, 0] for name, v in benefit(np.ones((len(melanoma), 1))).items()}
     draws = resamples.replicate(benefit)
-    groups = groups_of(resamples.groups, melanoma)
-    low, high = interval_ends(point, draws, resamples, groups, bounded=False)["model"]
+    groups = min(count_groups(resamples.groups, side) for side in (melanoma, ~melanoma))
+    low, high = _plain_ends(point["model"], draws, resamples, groups)
     return pd.DataFrame(
         {
             "threshold": thresholds,
@@ -165,3 +207,16 @@ def decision_curve(
             "all": point["all"],
         }
     )
+
+
+def _plain_ends(
+    values: Floats, draws: Mapping[str, Floats], resamples: Resamples, groups: int
+) -> Floats:
+    """Ends of the intervals of the model's net benefit, float [2, t]; NaN where there is none."""
+    ends = np.full((2, len(values)), np.nan)
+    if draws:
+        freedom = resamples.freedom(draws)["model"]
+        for k, value in enumerate(values):
+            found = plain_interval(value, draws["model"][k], freedom[k], groups=groups)
+            ends[:, k] = found or np.nan
+    return ends

@@ -33,6 +33,14 @@ HEADLINE = (
 )
 """Figures of a whole subset; the melanoma ones are the class decision's and the raw ranking's."""
 
+MELANOMA_FIGURES = {
+    "sensitivity": "recall",
+    "specificity": "specificity",
+    "auroc": "auroc",
+    "average_precision": "average_precision",
+}
+"""Headline figure of melanoma, without its prefix -> the figure of one class that it is."""
+
 PER_CLASS = ("precision", "recall", "specificity", "f1", "auroc", "average_precision")
 """Figures of one class against all others."""
 
@@ -122,12 +130,7 @@ def _headline(
         "macro_average_precision": mean_of_defined(per_class["average_precision"]),
     }
     index = CLASSES.index(MELANOMA)
-    for name, figure in (
-        ("sensitivity", "recall"),
-        ("specificity", "specificity"),
-        ("auroc", "auroc"),
-        ("average_precision", "average_precision"),
-    ):
+    for name, figure in MELANOMA_FIGURES.items():
         figures[f"melanoma_{name}"] = per_class[figure][index]
     return figures
 

@@ -1,4 +1,4 @@
-"""The same figures in parts of a subset: by sex, age, site, source and missing metadata."""
+"""The same figures in parts of a subset: by sex, age, site, source, skin tone, missing metadata."""
 
 from __future__ import annotations
 
@@ -6,16 +6,24 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melanoma.evaluation.bootstrap import Resamples, estimate, groups_of, interval_ends
+from melanoma.evaluation.bootstrap import Resamples, estimate, interval_ends
 from melanoma.evaluation.decisions import table_columns
+from melanoma.evaluation.intervals import count_groups, of_cases
 from melanoma.evaluation.ranking import Floats, divide
 from melanoma.evaluation.tables import Judged
 from melanoma.isic import MELANOMA, source_of
+from melanoma.skin_tone import DARKEST, TONES, UNSEEN
 
 MISSING = "missing"
 
 AGE_BANDS = ((0, 30, "under 30"), (30, 45, "30-44"), (45, 60, "45-59"), (60, 75, "60-74"))
 OLDEST = "75 and over"
+
+_ORDERS = {
+    "age": (*(name for *_, name in AGE_BANDS), OLDEST),
+    "skin tone": (*(name for _, name in TONES), DARKEST, UNSEEN),
+}
+"""Variables whose parts have an order of their own."""
 
 LEAST_IMAGES = 50
 LEAST_MELANOMAS = 10
@@ -96,9 +104,8 @@ def subgroup_table(
 
 
 def _in_order(variable: str, values: pd.Series) -> list[str]:
-    """Parts by age, else by name; the missing last."""
-    ages = [name for *_, name in AGE_BANDS] + [OLDEST]
-    order = {name: place for place, name in enumerate(ages)} if variable == "age" else {}
+    """Parts in their own order, else by name; the missing last."""
+    order = {name: place for place, name in enumerate(_ORDERS.get(variable, ()))}
     found = {str(value) for value in values.unique()}
     return sorted(found, key=lambda name: (name == MISSING, order.get(name, 0), name))
 
@@ -161,8 +168,8 @@ def _put_at_point(
         }
 
     point = {n: values[:, 0] for n, values in shares(np.ones((len(melanoma), 1))).items()}
-    groups = groups_of(draws.groups, melanoma)
-    ends = interval_ends(point, draws.replicate(shares), draws, groups)
+    supports = {n: [of_cases(count_groups(draws.groups, side))] for n, side in right.items()}
+    ends = interval_ends(point, draws.replicate(shares), draws, supports)
     for name, values in point.items():
         low, high = (float(side[0]) for side in ends[name])
         _put(row, name, float(values[0]), (low, high))

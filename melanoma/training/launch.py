@@ -171,9 +171,10 @@ def _precision(
     return ("32-true" if training.precision == "32" else training.precision), ()
 
 
-def rank_of(environment: Mapping[str, str]) -> int:
-    """This process's rank, before anything is set up."""
-    name = "SLURM_PROCID" if environment.get(LAUNCHER) == "srun" else "LOCAL_RANK"
+def rank_of(environment: Mapping[str, str], *, local: bool = False) -> int:
+    """This process's rank, or its rank among those of its node, before anything is set up."""
+    by_slurm = "SLURM_LOCALID" if local else "SLURM_PROCID"
+    name = by_slurm if environment.get(LAUNCHER) == "srun" else "LOCAL_RANK"
     return int(environment.get(name, "0"))
 
 

@@ -151,6 +151,7 @@ def _trainer(setting: _Setting, bookkeeping: Bookkeeping) -> pl.Trainer:
     # A training that is done goes through fit too, which then does nothing: every rank must have
     # read the folder before the first one removes it.
     epochs = progress.epochs if progress.finished else setting.schedule.epochs
+    deterministic = setting.job.experiment.training.deterministic
     return pl.Trainer(
         **launch.trainer_arguments(setting.how),
         max_epochs=epochs,
@@ -161,7 +162,9 @@ def _trainer(setting: _Setting, bookkeeping: Bookkeeping) -> pl.Trainer:
         enable_model_summary=False,
         num_sanity_val_steps=0,
         use_distributed_sampler=False,
-        benchmark=setting.how.accelerator == "gpu",
+        benchmark=setting.how.accelerator == "gpu" and not deterministic,
+        # An operation without a deterministic way is named in the log rather than refused.
+        deterministic="warn" if deterministic else None,
     )
 
 
@@ -203,7 +206,8 @@ def _compiles(setting: _Setting) -> bool:
     if training.compile != "auto":
         return training.compile == "on"
     images = training.max_epochs * len(setting.tables.train) // setting.how.ranks
-    return setting.how.accelerator == "gpu" and images >= COMPILE_IMAGES
+    repays = setting.how.accelerator == "gpu" and images >= COMPILE_IMAGES
+    return repays and not training.deterministic
 
 
 def _announce(setting: _Setting) -> None:

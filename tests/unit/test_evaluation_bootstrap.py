@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from melanoma.evaluation import bootstrap, metrics
-from melanoma.evaluation.bootstrap import Resamples, interval, plain_interval
+from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.tables import judge
 
 
@@ -86,32 +86,6 @@ def test_no_resamples_no_intervals():
     assert set(found.per_class_intervals["f1"]) == {None}
 
 
-def test_undefined_figures_have_no_interval():
-    spread = np.array([0.1, 0.2, 0.3, 0.2])
-    assert interval(float("nan"), spread, 9, groups=10) is None
-    assert interval(0.2, spread, 9, groups=1) is None
-    assert interval(0.2, np.array([0.2, np.nan, np.nan]), 9, groups=10) is None
-    assert plain_interval(0.2, np.array([0.2, np.nan, np.nan]), 9, groups=10) is None
-    assert interval(0.2, np.array([0.1, 0.2, np.nan]), 9, groups=10) is not None
-
-
-def test_a_perfect_figure_is_not_certain():
-    low, high = interval(1.0, np.ones(100), 29, groups=30)
-    assert high == 1.0
-    assert low == pytest.approx(0.025 ** (1 / 30))
-    assert interval(0.0, np.zeros(100), 29, groups=30) == pytest.approx((0.0, 1 - low))
-
-
-def test_intervals_of_known_spread():
-    draws = np.random.default_rng(0).normal(0.5, 0.02, 100_000)
-    low, high = interval(0.5, draws, 9999, groups=10_000)
-    assert (low, high) == pytest.approx((0.461, 0.539), abs=1e-3)
-    low, high = plain_interval(0.5, draws, 9999, groups=10_000)
-    assert (low, high) == pytest.approx((0.4608, 0.5392), abs=1e-3)
-    wider = plain_interval(0.5, draws, 4, groups=10_000)
-    assert wider[1] - wider[0] > 1.4 * (high - low)
-
-
 def test_freedom_counts_the_groups_that_decide():
     rng = np.random.default_rng(0)
     values = rng.normal(size=400)
@@ -139,8 +113,22 @@ def test_freedom_survives_undefined_resamples():
     assert 1 <= draws.freedom(spread)["mean"] <= 29
 
 
-def test_groups_behind_a_figure():
-    labels = np.array([0, 0, 1, 2, 3])
-    members = np.array([True, True, True, False, False])
-    assert bootstrap.groups_of(labels, members) == 2
-    assert bootstrap.groups_of(labels, np.array([True, True, False, False, False])) == 1
+def test_what_the_figures_rest_on():
+    judged = _judged(150)
+    names = judged.groups.to_numpy(str)
+    _, groups = np.unique(names, return_inverse=True)
+    headline, per_class = bootstrap.supports_of(judged.truth, judged.probabilities, groups)
+    assert set(headline) == set(metrics.HEADLINE)
+    assert set(per_class) == set(metrics.PER_CLASS)
+    melanoma, called = judged.truth == 0, judged.probabilities.argmax(axis=1) == 0
+    assert headline["accuracy"].groups == len(set(names))
+    for figure, members in (
+        ("sensitivity", melanoma),
+        ("specificity", ~melanoma),
+        ("average_precision", melanoma),
+    ):
+        assert headline[f"melanoma_{figure}"].groups == len(set(names[members])), figure
+    assert per_class["precision"][0].groups == len(set(names[called]))
+    # A mean over classes is only as sure as its rarest class, but that is one of eight.
+    rarest = max(support.reach for support in per_class["recall"])
+    assert headline["accuracy"].reach < headline["balanced_accuracy"].reach < rarest

@@ -5,6 +5,7 @@ import pytest
 
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
+from melanoma.evaluation.figures import draw_official
 from melanoma.evaluation.official import FILES, evaluate_official, truth_table
 from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN
@@ -48,6 +49,9 @@ def test_submission_and_scores(official, ood):
     assert found["without_matched"] is None
     assert found["unknown"]["score"] == ood
     assert read_json(output / "scores.json") == found
+    headline = pd.read_csv(output / "scores.csv").set_index("score")["balanced_accuracy"]
+    for score in ("nine_class", "eight_class"):
+        assert headline[score] == pytest.approx(found["all"][score]["balanced_accuracy"], abs=1e-12)
     scores = pd.read_csv(output / "ood.csv")
     called = submitted[UNKNOWN].to_numpy() > 0.5
     np.testing.assert_array_equal(called, scores["ood"] > found["unknown"]["threshold"])
@@ -60,6 +64,57 @@ def test_matched_images_are_left_out_of_the_second_score(official):
     assert found["matched"] == 7
     assert found["without_matched"]["nine_class"]["images"] == len(table) - 7
     assert found["all"]["nine_class"]["images"] == len(table)
+
+
+def test_tables_have_every_class_with_intervals(official):
+    table, arguments, output = official
+    matched = list(table["image"][:9])
+    found = evaluate_official(
+        **arguments, output=output, ood="energy", matched=matched, resamples=200
+    )
+    per_class = pd.read_csv(output / "per_class.csv")
+    scores = pd.read_csv(output / "scores.csv").set_index(["images", "score"])
+    for (images, score), rows in per_class.groupby(["images", "score"]):
+        expected = found[images][score]
+        assert list(rows["class"]) == expected["classes"]
+        assert rows["n"].sum() == expected["images"] == scores.loc[(images, score), "n"]
+        assert scores.loc[(images, score), "weight"] == expected["weight"]
+        for _, row in rows.iterrows():
+            assert row["auc"] == pytest.approx(expected["per_class"][row["class"]]["auc"])
+        for figure, mean in (("recall", "balanced_accuracy"), ("auc", "macro_auc")):
+            assert (rows[f"{figure}_low"] <= rows[figure]).all()
+            assert (rows[figure] <= rows[f"{figure}_high"]).all()
+            head = scores.loc[(images, score)]
+            assert head[mean] == pytest.approx(rows[figure].mean())
+            assert head[f"{mean}_low"] < head[mean] < head[f"{mean}_high"]
+    assert set(scores.index) == {
+        (images, score)
+        for images in ("all", "without_matched")
+        for score in ("nine_class", "eight_class")
+    }
+    counts = pd.read_csv(output / "confusion.csv").set_index("true")
+    assert counts.to_numpy().sum() == len(table)
+    nine = per_class[(per_class["images"] == "all") & (per_class["score"] == "nine_class")]
+    np.testing.assert_array_equal(counts.sum(axis=1), nine["n"])
+
+
+def test_every_image_matched_leaves_no_second_score(official):
+    table, arguments, output = official
+    found = evaluate_official(
+        **arguments, output=output, ood="msp", matched=list(table["image"]), resamples=10
+    )
+    assert found["without_matched"] is None
+
+
+def test_the_score_is_drawn_and_redrawn_alike(official, tmp_path):
+    _, arguments, output = official
+    for resamples, name in ((20, "a"), (20, "b"), (0, "c")):
+        evaluate_official(**arguments, output=output, ood="msp", resamples=resamples)
+        draw_official(output, tmp_path / name)
+    for figure in ("confusion.svg", "per_class.svg"):
+        first, second, bare = ((tmp_path / name / figure).read_text() for name in "abc")
+        assert first == second
+        assert bare.rstrip().endswith("</svg>")
 
 
 def test_test_labels_move_no_threshold(official):

@@ -55,9 +55,11 @@ def test_each_part_is_judged_alone():
 
 def test_the_order_of_parts_is_for_reading():
     table, judged = _judged()
-    found = subgroups.subgroup_table(
-        judged, judged, subgroups.labels(table), None, resamples=0, seed=0
-    )
+    tones = ["very light", "light", "intermediate", "tan", "brown", "dark", "not measurable"]
+    places = np.arange(len(table)) * 5 % len(tones)
+    parts = subgroups.labels(table).assign(**{"skin tone": np.array(tones)[places]})
+    found = subgroups.subgroup_table(judged, judged, parts, None, resamples=0, seed=0)
+    assert list(found["part"][found["variable"] == "skin tone"]) == tones
     ages = list(found["part"][found["variable"] == "age"])
     order = ["under 30", "30-44", "45-59", "60-74", "75 and over", "missing"]
     assert ages == [age for age in order if age in ages]

@@ -114,6 +114,8 @@ def test_rank_before_anything_is_set_up():
     assert rank_of({}) == 0
     assert rank_of({"LOCAL_RANK": "2", "SLURM_PROCID": "5"}) == 2
     assert rank_of(SRUN | {"SLURM_PROCID": "5"}) == 5
+    assert rank_of(SRUN | {"SLURM_PROCID": "5", "SLURM_LOCALID": "1"}, local=True) == 1
+    assert rank_of({"LOCAL_RANK": "2", "SLURM_LOCALID": "0"}, local=True) == 2
 
 
 def test_trainer_arguments(monkeypatch):

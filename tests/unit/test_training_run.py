@@ -203,6 +203,18 @@ def test_variants_train(data, tmp_path, model, training):
     load_model(job.output / "model.ckpt")
 
 
+def test_deterministic_algorithms_are_used_and_give_the_same_weights(data, tmp_path):
+    settings = {"max_epochs": 2, "deterministic": True}
+    jobs = [training_examples.job(data, tmp_path / name, training=settings) for name in "ab"]
+    try:
+        for job in jobs:
+            train(job)
+            assert torch.are_deterministic_algorithms_enabled()
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert_same_weights(*(job.output / "last.ckpt" for job in jobs))
+
+
 def test_progress_is_said_within_an_epoch(data, tmp_path, monkeypatch, caplog):
     caplog.set_level(logging.INFO, "melanoma")
     monkeypatch.setattr(bookkeeping, "PROGRESS_SECONDS", 0.0)

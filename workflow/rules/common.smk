@@ -163,6 +163,16 @@ def get_gradcam_labels(wildcards):
     }
 
 
+def get_official_labels(wildcards):
+    """What sorts a page of the official score in the report."""
+    table = " (table)" if wildcards.ending == "csv" else ""
+    return {
+        "experiment": MAIN.name,
+        "subset": "official",
+        "figure": f"{wildcards.page}{table}",
+    }
+
+
 def of_folds(pattern):
     """Input function: one file per fold of an experiment."""
     return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
@@ -212,6 +222,10 @@ def evaluation_targets():
             "results/evaluation/{experiment}/{figure}.svg",
             experiment=EXPERIMENTS,
             figure=[*FIGURES, "training_curves"],
+        ),
+        *expand(
+            "results/evaluation/{experiment}/metadata.svg",
+            experiment=[e.name for e in EXPERIMENTS.values() if e.model.metadata],
         ),
         "results/evaluation/comparison.csv",
         "results/evaluation/comparison.svg",

@@ -1,3 +1,26 @@
+rule skin_tone:
+    """Estimate the skin tone at the border of each picture: a proxy, for subgroups alone."""
+    input:
+        store=ancient(f"results/images/train/{MAIN.images.recipe}.npy"),
+        recipe=f"results/images/train/{MAIN.images.recipe}.json",
+    output:
+        "results/catalogue/skin_tone.csv",
+    log:
+        "logs/skin_tone.log",
+    benchmark:
+        "results/benchmarks/skin_tone.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.skin_tone"),
+    message:
+        "Estimating skin tones"
+    script:
+        "../../scripts/skin_tone.py"
+
+
 rule evaluate:
     """Every number of one experiment, with intervals; thresholds come from validation alone."""
     input:
@@ -7,6 +30,7 @@ rule evaluate:
             subset=SUBSETS,
         ),
         catalogue="results/catalogue/train.csv",
+        skin_tones="results/catalogue/skin_tone.csv",
     output:
         metrics="results/evaluation/{experiment}/metrics.json",
         per_class=evaluation_table("per_class"),
@@ -74,6 +98,79 @@ rule figures:
         "Drawing the figures of {wildcards.experiment}"
     script:
         "../../scripts/figures.py"
+
+
+rule predict_changed:
+    """Probabilities of one fold's model with metadata hidden or permuted."""
+    input:
+        model="results/training/{experiment}/fold{fold}/model.ckpt",
+        store=ancient(get_store),
+        recipe=get_recipe,
+        catalogue="results/catalogue/train.csv",
+        splits="results/splits.csv",
+    output:
+        temp("results/predictions/{experiment}/fold{fold}/changed_metadata.npz"),
+    log:
+        "logs/predict_changed/{experiment}/fold{fold}.log",
+    benchmark:
+        "results/benchmarks/predict_changed/{experiment}/fold{fold}.tsv"
+    retries: tries(2)
+    conda:
+        "../envs/melanoma.yaml"
+    threads: workflow.cores or 1
+    resources:
+        **cluster.predict_resources(EXPERIMENTS, SITE, tta=CONFIG.evaluation.tta),
+    params:
+        code=code_version("melanoma.metadata_changes"),
+        subset=SUBSETS[-1],
+        tta="--tta" if CONFIG.evaluation.tta else "",
+        accelerator=get_accelerator,
+    message:
+        "Predicting with changed metadata, {wildcards.experiment}, fold {wildcards.fold}"
+    shell:
+        "melanoma predict-changed --model {input.model:q} --store {input.store:q}"
+        " --catalogue {input.catalogue:q} --splits {input.splits:q} --fold {wildcards.fold}"
+        " --subset {params.subset} {params.tta} --accelerator {params.accelerator}"
+        " --output {output:q} --log {log:q}"
+
+
+rule metadata:
+    """What an experiment's figures lose without each metadata field, with intervals."""
+    input:
+        predictions=of_folds(
+            "results/predictions/{experiment}/fold{fold}/changed_metadata.npz"
+        ),
+        catalogue="results/catalogue/train.csv",
+    output:
+        table=evaluation_table("metadata"),
+        figure=in_report(
+            "results/evaluation/{experiment}/metadata.svg",
+            "metadata",
+            "Evaluation",
+            "metadata",
+            experiment="{experiment}",
+        ),
+    log:
+        "logs/metadata/{experiment}.log",
+    benchmark:
+        "results/benchmarks/metadata/{experiment}.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version(
+            "melanoma.evaluation.metadata_table",
+            "melanoma.evaluation.figures.metadata",
+            "melanoma.style",
+        ),
+        subset=SUBSETS[-1],
+        folds=len(FOLDS),
+        bootstrap=CONFIG.evaluation.bootstrap,
+    message:
+        "Telling what metadata are worth to {wildcards.experiment}"
+    script:
+        "../../scripts/metadata.py"
 
 
 rule training_curves:

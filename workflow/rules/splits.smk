@@ -1,7 +1,8 @@
 rule split:
-    """Share whole lesions out over training, validation and test."""
+    """Share whole lesions out over training, validation and test, or check a user's splits."""
     input:
         catalogue="results/catalogue/train.csv",
+        own=CONFIG.splits.file or [],
     output:
         splits="results/splits.csv",
         audit=in_report("results/splits_audit.csv", "splits", "Data", "splits"),
@@ -14,7 +15,8 @@ rule split:
     resources:
         **cluster.table_resources(),
     params:
-        settings=CONFIG.splits.model_dump(),
+        settings=CONFIG.splits.model_dump(exclude={"file"}),
+        own=bool(CONFIG.splits.file),
         code=code_version("melanoma.splits", "melanoma.split_audit"),
     message:
         "Splitting by lesion"

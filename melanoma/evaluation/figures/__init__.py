@@ -8,7 +8,16 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma.evaluation.figures import calibrated, classes, comparison, curves, groups, training
+from melanoma.evaluation.figures.official import draw_official
 from melanoma.files import read_json, write_table
+
+__all__ = (
+    "draw",
+    "draw_comparison",
+    "draw_official",
+    "draw_training",
+    "figure_files",
+)
 
 TRAINING_FILES = ("training_curves.svg", "training_curves.csv")
 

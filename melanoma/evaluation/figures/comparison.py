@@ -32,7 +32,7 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
             rows = table[table["figure"] == figure_name].reset_index(drop=True)
             _values(axes[column], rows, figure_name)
             if several:
-                _differences(axes[len(FIGURES) + column], rows.iloc[1:])
+                differences(axes[len(FIGURES) + column], rows.iloc[1:])
         parts.rows_axis(axes[0], names, [float(place) for place in range(len(names))])
         if several:
             places = [float(place) for place in range(len(names) - 1)]
@@ -57,7 +57,13 @@ def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     axis.set_xlim(max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0, high)
 
 
-def _differences(axis: Axes, rows: pd.DataFrame) -> None:
+def differences(axis: Axes, rows: pd.DataFrame) -> None:
+    """Differences with their intervals, one a row from 0 up; open dots where zero lies in one.
+
+    Args:
+        axis: to draw in.
+        rows: difference, difference_low, difference_high and beyond_noise.
+    """
     axis.tick_params(axis="y", length=0)
     axis.axvline(0, color=style.INK, linewidth=1.2)
     for place, (_, row) in enumerate(rows.iterrows()):
@@ -72,8 +78,8 @@ def _differences(axis: Axes, rows: pd.DataFrame) -> None:
             markersize=7,
             markerfacecolor=colour if str(row["beyond_noise"]) == "True" else "white",
         )
-    reach = np.nanmax(
-        np.abs(rows[["difference", "difference_low", "difference_high"]].to_numpy(np.float64))
-    )
+    columns = ["difference", "difference_low", "difference_high"]
+    values = np.abs(rows[columns].to_numpy(np.float64))
+    reach = np.nanmax(values) if not np.isnan(values).all() else 0.0
     if reach > 0:
         axis.set_xlim(-1.1 * reach, 1.1 * reach)

@@ -1,0 +1,46 @@
+"""What hiding or permuting metadata costs an experiment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma import style
+from melanoma.evaluation.figures import parts
+from melanoma.evaluation.figures.comparison import FIGURES, differences
+
+
+def draw_metadata(table: pd.DataFrame, path: Path) -> None:
+    """Differences to the metadata as they are, a panel a figure and a row a change.
+
+    Args:
+        table: metadata.csv.
+        path: the figure.
+    """
+    changed = table[table["difference"].notna()]
+    rows = changed[["change", "field"]].drop_duplicates()
+    labels = [f"{field} {change}" for change, field in rows.itertuples(index=False)]
+    labels = [label.replace("all hidden", "all fields hidden") for label in labels]
+    places = [float(place) for place in range(len(labels))]
+    figure, axes = style.new_figure(
+        14, 2.0 + 0.42 * max(len(labels), 1), columns=len(FIGURES), sharey=True
+    )
+    with style.styled():
+        for axis, name in zip(axes, FIGURES, strict=True):
+            own = table[table["figure"] == name]
+            differences(axis, own[own["difference"].notna()])
+            whole = own[own["difference"].isna()]["value"]
+            start = f" ({whole.iloc[0]:.3f})" if len(whole) and whole.notna().all() else ""
+            axis.set_title(f"{parts.name_of(name)}{start}")
+        if labels:
+            parts.rows_axis(axes[0], labels, places)
+        else:
+            parts.note(axes[0], "no figure to compare")
+        subset = str(table["subset"].iloc[0])
+        figure.supxlabel(
+            f"difference to the metadata as they are (in brackets), {parts.SUBSETS[subset]};\n"
+            f"{parts.INTERVAL_NOTE}; open: zero lies in the interval",
+            fontsize=11,
+        )
+    style.save_figure(figure, path)

@@ -1,0 +1,75 @@
+rule match_official:
+    """Find images of the official test set that are also in training."""
+    input:
+        train="results/catalogue/train.csv",
+        test="results/catalogue/test.csv",
+        train_archive="resources/isic2019/train/images.zip",
+        test_archive="resources/isic2019/test/images.zip",
+    output:
+        in_report(
+            "results/catalogue/official_matches.csv",
+            "official_matches",
+            "Data",
+            "official test images in training (table)",
+            subset="official",
+        ),
+    log:
+        "logs/match_official.log",
+    benchmark:
+        "results/benchmarks/match_official.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.duplicates"),
+    message:
+        "Looking for official test images in training"
+    script:
+        "../../scripts/match_official.py"
+
+
+rule official:
+    """The main experiment on the official test set: submission, and score with intervals."""
+    input:
+        official=expand(
+            "results/predictions/{experiment}/fold{fold}/official.csv",
+            experiment=MAIN.name,
+            fold=FOLDS,
+        ),
+        validation=expand(
+            "results/predictions/{experiment}/fold{fold}/val.csv",
+            experiment=MAIN.name,
+            fold=FOLDS,
+        ),
+        catalogue="results/catalogue/test.csv",
+        matches="results/catalogue/official_matches.csv",
+    output:
+        report(
+            directory("results/official"),
+            patterns=["{page,scores|per_class|confusion}.{ending,csv|svg}"],
+            caption="../report/official.rst",
+            category="Evaluation",
+            labels=get_official_labels,
+        ),
+    log:
+        "logs/official.log",
+    benchmark:
+        "results/benchmarks/official.tsv"
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version(
+            "melanoma.evaluation.official",
+            "melanoma.evaluation.figures",
+            "melanoma.style",
+        ),
+        ood=CONFIG.evaluation.ood,
+        bootstrap=CONFIG.evaluation.bootstrap,
+        folds=len(FOLDS),
+    message:
+        "Scoring the official test set"
+    script:
+        "../../scripts/official.py"
