@@ -36,6 +36,9 @@ LEVEL = TAPS / STEP
 VALLEY = 11
 """Side of the square in which a pixel's depth below its surroundings is measured."""
 
+BRIGHT = 3
+"""Width of bright things that are no surroundings: light hairs, specks of glare."""
+
 THIN, THICK = 2, 4
 """Distances of the flanking lines."""
 
@@ -70,8 +73,7 @@ def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
     Returns:
         bool [H, W], True on the hairs' cores.
     """
-    depth = cv2.min(cv2.convertScaleAbs(_valleys(dark, VALLEY), alpha=1 / STEP), float(DEEPEST))
-    depth = np.asarray(depth, np.uint8)
+    depth = _depth(dark)
     pairs = line_responses(depth, thin=THIN, thick=THICK, thick_cost=round(THICK_COST * LEVEL))
     strongest = pairs[0].copy()
     for pair in pairs[1:]:
@@ -84,6 +86,17 @@ def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
     inner = np.ascontiguousarray(strength[:, MARGIN:-MARGIN])
     drop_odd_pieces(found, inner, depth, level=LEVEL)
     return found
+
+
+def _depth(dark: Bytes) -> Bytes:
+    """Depth of each pixel below its surroundings, in steps.
+
+    Thin bright things do not count among these: the skin between light hairs is no valley.
+    """
+    without = cv2.morphologyEx(dark, cv2.MORPH_OPEN, np.ones((BRIGHT, BRIGHT), np.uint8))
+    surface = cv2.morphologyEx(without, cv2.MORPH_CLOSE, np.ones((VALLEY, VALLEY), np.uint8))
+    depth = cv2.convertScaleAbs(cv2.subtract(surface, dark), alpha=1 / STEP)
+    return np.asarray(cv2.min(depth, float(DEEPEST)), np.uint8)
 
 
 def _valleys(grey: Bytes, side: int) -> Bytes:

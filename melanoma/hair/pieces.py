@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from melanoma.hair import rulers
 
 UNIT = 225
 """Short side, in pixels, for which `LENGTH` is given."""
@@ -30,24 +31,26 @@ CROWD_DEPTH = 2
 CROWD_WIDTH = 4.5
 """Width, in pixels along a piece, of dark things beside it that make it a part of a network."""
 
-CROWD_LENGTH = 50
-CROWD_STRENGTH = 20
-RULER_STRENGTH = 15
+CROWD_LENGTH = 60
+"""Extent, in pixels at `UNIT`, from which a piece is a hair even so."""
 
-RULER_EXTENT = 0.3
+CROWD_STRENGTH = 20
+"""Mean strength, in grey levels, from which it is a hair even so."""
+
+STUBBY = 0.32
+"""Greatest ratio of a short piece's spread across to that along: wider ones are globules or folds
+(a straight line of 10 x 2 pixels has 0.2)."""
+
+RULER_EXTENT = 0.25
 """Least extent of a ruler's edge, as a share of the short side."""
 
-RULER_BEND = 1.2
-"""Greatest standard deviation of a ruler's edge from a straight line, in pixels."""
+RULER_WIDTH = 2.8
+RULER_BESIDE = 0.7
+"""Least mean width of a ruler's edge with the ticks that touch it, in pixels, or least width of
+dark things beside it: of its ticks."""
 
-RULER_TICKS = 0.55
-"""Least share of pixels beside a ruler's edge, on the side with the ticks, that have depth."""
-
-RULER_ONE_SIDED = 1.9
-"""Least ratio of the mean depth beside a ruler's edge, with ticks to without."""
-
-_TICK_DISTANCES = np.array([2, 3])
-"""Distances from the edge at which ticks are looked for, in pixels."""
+TICK_EXTENT = 0.2
+"""Greatest extent of a ruler's ticks, as a share of the short side."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,11 @@ class _Pieces:
     columns: NDArray[np.intp]
     label: NDArray[np.int32]
     count: int
+
+    def points(self, piece: int | np.intp) -> rulers.Points:
+        """Rows and columns of a piece's pixels."""
+        own = self.label == piece
+        return self.rows[own], self.columns[own]
 
 
 def drop_odd_pieces(
@@ -98,13 +106,60 @@ def drop_odd_pieces(
     box = (CROWD_BOX, CROWD_BOX)
     near = cv2.boxFilter(dark, cv2.CV_8U, box, normalize=False).ravel().take(flat)
     beside = np.bincount(label, near, count) / area / CROWD_BOX - area / extent
-    scale = min(height, width) / UNIT
-    drop |= (beside > CROWD_WIDTH) & (extent < CROWD_LENGTH * scale) & (mean < CROWD_STRENGTH)
-    long_and_thin = (area < 3 * extent) & (extent >= RULER_EXTENT * min(height, width))
-    for piece in np.flatnonzero(~drop & (mean < RULER_STRENGTH) & long_and_thin):
-        own = label == piece
-        drop[piece] = _is_ruler(pieces.rows[own], pieces.columns[own], depth)
+    short = min(height, width)
+    small = extent < CROWD_LENGTH * short / UNIT
+    drop |= (beside > CROWD_WIDTH) & small & (mean < CROWD_STRENGTH)
+    drop[0] = True
+    _drop_stubby(drop, pieces, small)
+    edges = (area / extent > RULER_WIDTH) | (beside > RULER_BESIDE)
+    _drop_rulers(drop, pieces, depth, extent=extent / short, edges=edges)
     found.ravel()[flat[drop[label]]] = False
+
+
+def _drop_stubby(drop: NDArray[np.bool_], pieces: _Pieces, small: NDArray[np.bool_]) -> None:
+    """Mark short pieces that are too wide for their length, in place.
+
+    Args:
+        drop: bool [count], of each piece.
+        pieces: all of them.
+        small: bool [count], of the short ones.
+    """
+    chosen = (small & ~drop)[pieces.label]
+    label = pieces.label[chosen]
+    y, x = pieces.rows[chosen].astype(np.float64), pieces.columns[chosen].astype(np.float64)
+    area = np.maximum(np.bincount(label, minlength=pieces.count), 1)
+
+    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
+        return np.bincount(label, values, pieces.count) / area
+
+    my, mx = mean(y), mean(x)
+    yy, xx, xy = mean(y * y) - my * my, mean(x * x) - mx * mx, mean(x * y) - mx * my
+    spread = np.hypot(yy - xx, 2 * xy)
+    drop |= (yy + xx - spread) > STUBBY**2 * (yy + xx + spread)
+
+
+def _drop_rulers(
+    drop: NDArray[np.bool_],
+    pieces: _Pieces,
+    depth: NDArray[np.uint8],
+    *,
+    extent: NDArray[np.float64],
+    edges: NDArray[np.bool_],
+) -> None:
+    """Mark edges and ticks of rulers, in place.
+
+    Args:
+        drop: bool [count], of each piece.
+        pieces: all of them.
+        depth: uint8 [H, W].
+        extent: float64 [count], as a share of the short side.
+        edges: bool [count], of those wide enough to be an edge with ticks.
+    """
+    for piece in np.flatnonzero(~drop & edges & (extent >= RULER_EXTENT)):
+        drop[piece] = rulers.is_edge(*pieces.points(piece), depth)
+    short = np.flatnonzero(~drop & (extent <= TICK_EXTENT))
+    if len(short) >= rulers.LEAST_TICKS:
+        drop[short] = rulers.tick_rows([pieces.points(piece) for piece in short])
 
 
 def _range(
@@ -117,30 +172,3 @@ def _range(
     np.maximum.at(greatest, pieces.label, positions)
     least[0] = 0
     return least, greatest
-
-
-def _is_ruler(rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np.uint8]) -> bool:
-    """Whether a piece is the edge of a ruler: dead straight, with dark ticks on one side only."""
-    direction = _direction(rows, columns)
-    if direction is None:
-        return False
-    down, across = direction
-    beside = []
-    for side in (1, -1):
-        y = rows[:, None] + np.rint(side * across * _TICK_DISTANCES).astype(np.intp)
-        x = columns[:, None] - np.rint(side * down * _TICK_DISTANCES).astype(np.intp)
-        beside.append(depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)])
-    clear, ticks = sorted(beside, key=lambda depths: float(depths.mean()))
-    one_sided = ticks.mean() >= RULER_ONE_SIDED * clear.mean()
-    return bool(one_sided and (ticks > 0).mean() >= RULER_TICKS)
-
-
-def _direction(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[float, float] | None:
-    """Unit vector (down, across) along a straight piece; None where it bends."""
-    y, x = rows - rows.mean(), columns - columns.mean()
-    yy, xx, xy = float(y @ y), float(x @ x), float(x @ y)
-    spread = math.hypot(yy - xx, 2 * xy)
-    if (yy + xx - spread) / 2 > RULER_BEND**2 * len(rows):
-        return None
-    angle = math.atan2(2 * xy, xx - yy) / 2
-    return math.sin(angle), math.cos(angle)
