@@ -1,10 +1,13 @@
 """Checkpoints of trained models: plain dictionaries of tensors and primitives, nothing to execute.
 
-They load with `torch.load(weights_only=True)`, so that a file from elsewhere cannot run code.
+They load with `torch.load(weights_only=True)`, so that a file from elsewhere cannot run code. They
+are zips, whose members carry checksums; torch skips these, so they are verified here.
 """
 
 from __future__ import annotations
 
+import errno
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -107,25 +110,49 @@ def contents(
 
 def save(path: Path, values: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
-    with atomic(path) as partial:
-        torch.save(dict(values), partial)
+    # To a stream: of a path that cannot be written torch does not say why.
+    with atomic(path) as partial, partial.open("wb") as stream:
+        torch.save(dict(values), stream)
+
+
+def load(path: Path) -> Any:
+    """What a file written by `torch.save` holds: tensors on the CPU and primitives, no code.
+
+    Args:
+        path: the file; every byte of it is read, but tensors stay mapped until they are used.
+
+    Raises:
+        ValueError: says in one line why it is no such file, or that a checksum is wrong.
+        OSError: the disk failed to read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # which a damaged offset gives
+            raise
+        raise ValueError(f"truncated or damaged: {error}") from None
+    except Exception as error:  # zipfile and torch raise many kinds for a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"truncated or no checkpoint: {reason}") from None
+    raise ValueError(f"its part {damaged!r} has changed since it was written")
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a checkpoint's contents, without building the model.
 
     Raises:
-        InputError: no such file, truncated or foreign file, or one of another version.
+        InputError: no such file, truncated, changed or foreign file, or one of another version.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; train first (rule train)")
     try:
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        values: Any = load(path)
+    except ValueError as error:
         raise InputError(
-            f"{path}: cannot be read as a checkpoint ({reason}): it is truncated or no checkpoint; "
-            "remove it and train again"
+            f"{path}: cannot be read as a checkpoint ({error}); remove it and train again"
         ) from None
     if not isinstance(values, dict) or values.get("format") != FORMAT:
         raise InputError(f"{path}: is no checkpoint of this pipeline; give a model.ckpt of its own")

@@ -19,7 +19,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from melanoma import files
@@ -260,12 +259,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        # Mapped, so that a look at the epoch does not read the weights.
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch.load raises many kinds for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        state: dict[str, Any] = checkpoints.load(path)
+    except ValueError as error:
         raise InputError(
-            f"{path}: cannot be read ({reason}); remove the folder to train from the beginning"
+            f"{path}: cannot be read ({error}); remove the folder to train from the beginning"
         ) from None
     return state
 

@@ -72,6 +72,30 @@ def test_broken_files_are_refused(tmp_path):
         load_model(path)
 
 
+def test_one_changed_bit_is_noticed(tmp_path):
+    path = tmp_path / "model.ckpt"
+    model = written(path)
+    data = bytearray(path.read_bytes())
+    weights = model.classifier[0].weight.detach().numpy().tobytes()
+    data[data.index(weights) + len(weights) // 2] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True), "torch alone does not notice"
+    with pytest.raises(InputError, match=r"its part 'archive/data/\d+' has changed since"):
+        load_model(path)
+
+
+def test_a_failing_disk_is_not_the_files_fault(tmp_path, monkeypatch):
+    path = tmp_path / "model.ckpt"
+    written(path)
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(checkpoints.zipfile.ZipFile, "testzip", fail)
+    with pytest.raises(OSError, match="Input/output error"):
+        load_model(path)
+
+
 def test_code_in_a_file_is_not_run(tmp_path):
     class Evil:
         def __reduce__(self):
