@@ -1,3 +1,5 @@
+from shlex import quote
+
 from melanoma import cluster, isic, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
