@@ -17,12 +17,10 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from melanoma.errors import InputError
+from melanoma.jpeg import MAX_BYTES
 
 SUFFIXES = (".jpg", ".jpeg")
 """File name endings of images, in any case."""
-
-MAX_BYTES = 100_000_000
-"""Largest image file that is read; the largest of ISIC 2019 is about 3 MB."""
 
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed size: JPEG data do not compress, bombs a thousandfold."""

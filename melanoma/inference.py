@@ -21,6 +21,7 @@ from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
 from melanoma.images import prepare
 from melanoma.inference_input import FIELDS, find_images, why_wrong
+from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import TrainedModel, load_model
 
@@ -206,7 +207,7 @@ def _read_files(
     read = {r: np.zeros((len(table), r[0], r[0], 3), np.uint8) for r in recipes}
     for number, file in enumerate(table["file"]):
         try:
-            data = Path(file).read_bytes()
+            data = read_file(file)
             for size, framing, hair_removal in recipes:
                 read[size, framing, hair_removal][number] = prepare(
                     data, size=size, framing=framing, hair_removal=hair_removal
