@@ -198,8 +198,7 @@ def pack(
         for block in _store_blocks([Path(shard) for shard in shards], shape):
             digest.update(block)
             stream.write(block)
-    lines = "".join(f"{image},{row}\n" for row, image in enumerate(images))
-    files.write_text(output.with_suffix(".csv"), ",".join(_INDEX_COLUMNS) + "\n" + lines)
+    files.write_text(output.with_suffix(".csv"), _index_text(images))
     made = {
         "recipe": f"{recipe['hair_removal']}-{recipe['framing']}-{size}",
         **recipe,
@@ -211,6 +210,14 @@ def pack(
         "numpy": np.__version__,
     }
     files.write_json(output.with_suffix(".json"), made)
+
+
+def _index_text(images: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_INDEX_COLUMNS)
+    writer.writerows((image, row) for row, image in enumerate(images))
+    return text.getvalue()
 
 
 def _store_blocks(shards: Sequence[Path], shape: tuple[int, ...]) -> Iterator[bytes]:
