@@ -1,6 +1,7 @@
+from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, isic, weights
+from melanoma import cluster, isic, run_lock, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
 from melanoma.errors import InputError
@@ -14,6 +15,8 @@ except InputError as error:
 
 SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
 cluster.outlive_outages()
+if workflow.is_main_process:
+    RUN_LOCK = run_lock.outlive_kills(Path(".snakemake"))
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
