@@ -16,6 +16,7 @@ with job_log(snakemake.log[0]):
     catalogue = read_catalogue(paths.catalogue)
     splits = read_splits(paths.splits)
     store = Store.open(Path(paths.store))
+    store.verify()
     trained = splits["image"][(splits["fold"] == 0) & (splits["split"] == "train")]
     sheets.class_examples(store, catalogue, Path(written.classes), chosen=list(trained))
     images = Images(**snakemake.params.images)
