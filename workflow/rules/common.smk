@@ -242,6 +242,37 @@ def explanation_targets():
     return ["results/gradcam"] if MAIN.model.image else []
 
 
+def provenance_tables():
+    """What the results are made from: their hashes are written down."""
+    metadata = CONFIG.data.train.metadata
+    return [
+        "resources/isic2019/train/ground_truth.csv",
+        *(["resources/isic2019/train/metadata.csv"] if metadata else []),
+        "results/catalogue/train.csv",
+        "results/splits.csv",
+    ]
+
+
+def provenance_results():
+    """What is made and used further, likewise."""
+    return [
+        *expand(
+            "results/training/{experiment}/fold{fold}/{file}",
+            experiment=EXPERIMENTS,
+            fold=FOLDS,
+            file=["model.ckpt", "decision.json"],
+        ),
+        *expand(
+            "results/predictions/{experiment}/{subset}{kind}.csv",
+            experiment=EXPERIMENTS,
+            subset=SUBSETS,
+            kind=["", "_calibrated"],
+        ),
+        *expand("results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS),
+        "results/evaluation/comparison.csv",
+    ]
+
+
 def data_targets():
     """Sheets that show what was trained on."""
     return expand(
