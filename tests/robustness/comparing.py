@@ -1,0 +1,92 @@
+"""Whether two working folders hold the same results, and whether one holds half a file."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+TIMES = {"seconds", "images_per_second", "gpu_memory_mb"}
+"""Columns that tell how long something took."""
+
+DIFFERENT_BY_NATURE = {"restarts.csv"}
+"""The record of what was killed."""
+
+
+def differences(reference: Path, other: Path) -> list[str]:
+    """Files under results/ that one folder lacks or that do not say the same.
+
+    Args:
+        reference: working folder of an undisturbed run.
+        other: working folder of a run to be compared.
+
+    Returns:
+        Paths relative to the working folder, sorted; none where the results are the same.
+    """
+    names = {*_results(reference), *_results(other)}
+    return sorted(name for name in names if not _same(reference / name, other / name))
+
+
+def half_files(reference: Path, other: Path) -> list[str]:
+    """Files under results/ that are there, in a run under way, and not as the reference has them.
+
+    Args:
+        reference: working folder of an undisturbed run.
+        other: working folder of a run that was stopped anywhere.
+
+    Returns:
+        Paths relative to the working folder, sorted: what a reader would take for a result.
+    """
+    names = set(_results(reference)) & set(_results(other))
+    return sorted(name for name in names if not _same(reference / name, other / name))
+
+
+def leftovers(folder: Path) -> list[str]:
+    """Temporary files of the package that still lie in a working folder, and what resumes."""
+    found = [
+        path
+        for pattern in (".*.part", ".*.part.*", ".*.old", "resume-*")
+        for path in folder.rglob(pattern)
+    ]
+    scripts = (folder / ".snakemake" / "scripts").glob("tmp*")
+    return sorted(str(path.relative_to(folder)) for path in (*found, *scripts))
+
+
+def _results(folder: Path) -> Iterator[str]:
+    for path in (folder / "results").rglob("*"):
+        name = path.relative_to(folder)
+        hidden = any(part.startswith((".", "resume-")) for part in name.parts)
+        if path.is_file() and not hidden and "benchmarks" not in name.parts:
+            if path.name not in DIFFERENT_BY_NATURE:
+                yield str(name)
+
+
+def _same(first: Path, second: Path) -> bool:
+    if not (first.is_file() and second.is_file()):
+        return False
+    if first.read_bytes() == second.read_bytes():
+        return True
+    reader = _READERS.get(first.name) or _READERS.get(first.suffix)
+    return reader is not None and reader(first) == reader(second)
+
+
+def _history(path: Path) -> list[dict[str, str]]:
+    with path.open(newline="", encoding="utf-8") as stream:
+        return [
+            {name: value for name, value in row.items() if name not in TIMES}
+            for row in csv.DictReader(stream)
+        ]
+
+
+def _provenance(path: Path) -> Any:
+    record = json.loads(path.read_text(encoding="utf-8"))
+    return {name: value for name, value in record.items() if name not in ("starts", "commit")}
+
+
+_READERS: dict[str, Callable[[Path], Any]] = {
+    "history.csv": _history,
+    "training_curves.csv": _history,
+    "provenance.json": _provenance,
+}
