@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from melanoma import config
+from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.files import atomic
 from melanoma.metadata import MetadataEncoder
@@ -25,6 +25,28 @@ from melanoma.model import FusionModel
 
 FORMAT = "melanoma-checkpoint"
 VERSION = 1
+
+_MISFITS = (KeyError, RuntimeError, TypeError, AttributeError, ValueError)
+"""What contents of another kind than expected end in."""
+
+
+class _Rest(BaseModel):
+    """The plain values of a checkpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    classes: tuple[str, ...] = Field(strict=False)
+    recipe: dict[str, Any]
+    epoch: int
+    metrics: dict[str, float]
+    fold: int
+
+    @field_validator("classes")
+    @classmethod
+    def _known(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if classes != isic.CLASSES:
+            raise ValueError(f"expected {isic.CLASSES}")
+        return classes
 
 
 @dataclass(frozen=True)
@@ -184,7 +206,8 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedM
         encoder = MetadataEncoder.from_dict(values["encoder"])
         model = FusionModel(experiment.model, encoder.width, len(values["classes"]))
         model.load_state_dict(values["state_dict"], strict=True)
-    except (KeyError, RuntimeError, ValidationError, InputError) as error:
+        rest = _Rest.model_validate(values)
+    except (*_MISFITS, InputError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{path}: does not fit this version of the code ({reason}); "
@@ -194,10 +217,10 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedM
         model=model.to(device).eval(),
         encoder=encoder,
         experiment=experiment,
-        classes=tuple(values["classes"]),
-        recipe=values["recipe"],
-        epoch=values["epoch"],
+        classes=rest.classes,
+        recipe=rest.recipe,
+        epoch=rest.epoch,
         path=path,
-        metrics=values["metrics"],
-        fold=values["fold"],
+        metrics=rest.metrics,
+        fold=rest.fold,
     )

@@ -57,10 +57,11 @@ def leftovers(folder: Path) -> list[str]:
 def _results(folder: Path) -> Iterator[str]:
     for path in (folder / "results").rglob("*"):
         name = path.relative_to(folder)
-        hidden = any(part.startswith((".", "resume-")) for part in name.parts)
-        if path.is_file() and not hidden and "benchmarks" not in name.parts:
-            if path.name not in DIFFERENT_BY_NATURE:
-                yield str(name)
+        passing = any(part.startswith((".", "resume-")) for part in name.parts)
+        if passing or "benchmarks" in name.parts or path.name in DIFFERENT_BY_NATURE:
+            continue
+        if path.is_file():
+            yield str(name)
 
 
 def _same(first: Path, second: Path) -> bool:
