@@ -176,14 +176,19 @@ def read(path: Path) -> dict[str, Any]:
         raise InputError(
             f"{path}: cannot be read as a checkpoint ({error}); remove it and train again"
         ) from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    # A tensor in the place of a plain value would have no truth value.
+    kind, version = (
+        (values.get("format"), values.get("version")) if isinstance(values, dict) else (None, None)
+    )
+    if not isinstance(kind, str) or kind != FORMAT:
         raise InputError(f"{path}: is no checkpoint of this pipeline; give a model.ckpt of its own")
-    if values.get("version") != VERSION:
+    if not isinstance(version, int) or version != VERSION:
         raise InputError(
-            f"{path}: has format version {values.get('version')}, this code reads {VERSION}; "
+            f"{path}: has format version {version!r:.50}, this code reads {VERSION}; "
             "train again, or use the version of the code that wrote it"
         )
-    return values
+    contained: dict[str, Any] = values
+    return contained
 
 
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedModel:

@@ -22,13 +22,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from mutating import archive_case, jpeg_case
+import texts
+from mutating import archive_case, jpeg_case, model_case, text_case
 
 from melanoma import images, isic
 from melanoma.errors import InputError
 from melanoma.inspection import COLUMNS, inspect_shard
 
-BLOCK = 250
+BLOCK = 500
 COLUMNS_OF_TALLY = ("way", "first", "cases", "accepted", "refused", "wrong", "slowest_s", "peak_mb")
 BATCH = 50
 """Files of one call of `melanoma predict`."""
@@ -73,7 +74,7 @@ def through_prepare(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
 
 
 def through_archive(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
-    """A zip to the table of what is in it: odd numbers damage the zip, even ones its images."""
+    """A zip to the table of what is in it."""
     path = folder / "images.zip"
     for number in numbers:
         path.write_bytes(archive_case(number))
@@ -91,7 +92,7 @@ def through_predict(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
         paths = []
         for number in numbers[start : start + BATCH]:
             paths.append(folder / f"{number}.jpg")
-            paths[-1].write_bytes(jpeg_case(number))
+            paths[-1].write_bytes(jpeg_case(OTHERS + number))
         maps = folder / "maps" if numbers[start] % (4 * BATCH) == 0 else None
         with _timed(tally):
             try:
@@ -109,11 +110,40 @@ def through_predict(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
             path.unlink()
 
 
-WAYS: dict[str, Way] = {
-    "prepare": through_prepare,
-    "archive": through_archive,
-    "predict": through_predict,
+def through_tables(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
+    """Tables and decisions, each by its own reader."""
+    readers, seeds, inner = texts.readers(), texts.examples(), folder / "texts"
+    inner.mkdir(exist_ok=True)
+    for number in numbers:
+        name = sorted(readers)[number % len(readers)]
+        path = inner / name
+        path.write_bytes(text_case(number, (seeds[name],)))
+        with _timed(tally), _answers(tally, f"{name} {number}"):
+            assert readers[name](path) is not None
+
+
+def through_model(numbers: Sequence[int], folder: Path, tally: Tally) -> None:
+    """Checkpoints: damaged files, and sound ones whose contents were swapped or dropped."""
+    from melanoma.training.checkpoints import load_model
+
+    path, whole = folder / "damaged.ckpt", (folder / "model.ckpt").read_bytes()
+    for number in numbers:
+        path.write_bytes(model_case(number, whole))
+        with _timed(tally), _answers(tally, f"model {number}"):
+            assert load_model(path).classes == isic.CLASSES
+
+
+WAYS: dict[str, tuple[Way, int]] = {
+    "prepare": (through_prepare, 15),
+    "predict": (through_predict, 15),
+    "archive": (through_archive, 12),
+    "tables": (through_tables, 7),
+    "model": (through_model, 1),
 }
+"""The ways in, and how many blocks of 50 go each of them."""
+
+OTHERS = 10_000_000
+"""Added to the numbers of the files for `melanoma predict`: not those of `through_prepare`."""
 
 
 class _timed:  # noqa: N801 - used as a statement
@@ -159,7 +189,7 @@ def block(way: str, first: int, cases: int, folder: str) -> tuple[Tally, float]:
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     tally = Tally()
-    WAYS[way](range(first, first + cases), Path(folder), tally)
+    WAYS[way][0](range(first, first + cases), Path(folder), tally)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return tally, peak
 
@@ -200,14 +230,20 @@ def main() -> int:
     model, path = options.folder / "model.ckpt", options.folder / "fuzz.csv"
     if not model.exists():
         checkpoint(model)
-    ways = list(WAYS)
+        (options.folder / "decision.json").write_bytes(texts.examples()["decision.json"])
     while (done := sum(int(row["cases"]) for row in _rows(path))) < options.cases:
-        number = len(_rows(path))
-        way, first = ways[number % len(ways)], number // len(ways) * BLOCK
+        way, first = next_block(_rows(path))
         row = run_block(way, first, min(BLOCK, options.cases - done), options.folder)
         with path.open("a", newline="", encoding="utf-8") as stream:
             csv.writer(stream, lineterminator="\n").writerow(row)
     return report(_rows(path))
+
+
+def next_block(rows: list[dict[str, str]]) -> tuple[str, int]:
+    """The way that lags most behind its share, and its first case that has not been run."""
+    cases = {way: sum(int(row["cases"]) for row in rows if row["way"] == way) for way in WAYS}
+    way = min(WAYS, key=lambda way: cases[way] / WAYS[way][1])
+    return way, cases[way]
 
 
 def report(rows: list[dict[str, str]]) -> int:
@@ -215,6 +251,8 @@ def report(rows: list[dict[str, str]]) -> int:
     wrong = [row for row in rows if row["wrong"]]
     for way in WAYS:
         own = [row for row in rows if row["way"] == way]
+        if not own:
+            continue
         cases, accepted, refused = (
             sum(int(row[name]) for row in own) for name in ("cases", "accepted", "refused")
         )

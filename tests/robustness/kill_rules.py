@@ -22,7 +22,7 @@ from typing import Any
 import torch
 import torchvision
 from comparing import differences, half_files, leftovers
-from killing import MODES, Run, durations, kill_within
+from killing import MODES, Mode, Run, durations, kill_on_the_way
 from runs import micro_config, snakemake, write_config
 
 from melanoma.synthetic import write_archive
@@ -85,11 +85,24 @@ def one_pass(folder: Path) -> None:
         configure(folder, working)
     typical = durations(folder / "reference")
     killed = [row for row in read(folder / "kills.csv") if int(row["pass"]) == number]
-    todo = set(typical) - {row["rule"] for row in killed}
+    done = {row["rule"] for row in killed}
+    # Each rule in another way in each pass.
+    modes = {rule: MODES[(number + i) % len(MODES)] for i, rule in enumerate(sorted(typical))}
+    todo = {rule: mode for rule, mode in modes.items() if rule not in done}
+    draw = random.Random(f"{number} {len(killed)}")
+
+    def moment(rule: str) -> float:
+        return draw.uniform(0.0, typical[rule])
+
+    def note(rule: str, mode: Mode, after: float) -> None:
+        half = half_files(folder / "reference", working)
+        row = (number, rule, mode, f"{after:.3f}", f"{typical[rule]:.3f}", " ".join(half))
+        append(folder / "kills.csv", KILLS, row)
+
     began, statuses = time.monotonic(), [1]
     while statuses[-1] != 0 and len(statuses) <= MOST_COMMANDS:
         with Run(working, log) as run:
-            kill_on_the_way(folder, number, run, todo, typical)
+            kill_on_the_way(run, todo, moment, note)
             statuses.append(run.process.wait())
     wrong = differences(folder / "reference", working)
     left = leftovers(working)
@@ -99,30 +112,6 @@ def one_pass(folder: Path) -> None:
     append(folder / "passes.csv", PASSES, (*row, round(time.monotonic() - began)))
     if not wrong and statuses[-1] == 0:
         shutil.rmtree(working)
-
-
-def kill_on_the_way(
-    folder: Path, number: int, run: Run, todo: set[str], typical: dict[str, float]
-) -> None:
-    """Kill one job of the next rule of `todo` that runs; of jobs alone, as many as come."""
-    generator = random.Random(f"{number} {len(read(folder / 'kills.csv'))}")
-    while todo:
-        job = run.next_job(todo)
-        if job is None:
-            return
-        # Each rule in another way in each pass.
-        mode = MODES[(number + sorted(typical).index(job.rule)) % len(MODES)]
-        after = generator.uniform(0.0, typical[job.rule])
-        if not kill_within(run, job, after, mode):
-            continue
-        todo.remove(job.rule)
-        if mode != "job":
-            run.process.wait()
-        half = half_files(folder / "reference", folder / f"pass{number}")
-        row = (number, job.rule, mode, f"{after:.3f}", f"{typical[job.rule]:.3f}", " ".join(half))
-        append(folder / "kills.csv", KILLS, row)
-        if mode != "job":
-            return
 
 
 def report(folder: Path) -> int:

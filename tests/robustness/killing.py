@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -55,11 +55,13 @@ class Run:
     """
 
     def __init__(self, folder: Path, log: Path, *arguments: str) -> None:
-        program = Path(sys.executable).with_name("snakemake")
+        programs = Path(sys.executable).parent
+        path = f"{programs}{os.pathsep}{os.environ['PATH']}"
         with log.open("ab") as stream:
             self.process = subprocess.Popen(
-                [str(program), "--directory", str(folder), *arguments],
+                [str(programs / "snakemake"), "--directory", str(folder), *arguments],
                 cwd=ROOT,
+                env={**os.environ, "PATH": path},
                 stdout=stream,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
@@ -126,6 +128,35 @@ def kill_within(run: Run, job: Job, after: float, mode: Mode) -> bool:
             run.kill(mode, job)
         return running
     return False
+
+
+def kill_on_the_way(
+    run: Run,
+    todo: dict[str, Mode],
+    moment: Callable[[str], float],
+    note: Callable[[str, Mode, float], None],
+) -> None:
+    """Kill jobs of some rules as they come, until the run ends, of itself or by this.
+
+    Args:
+        run: the command.
+        todo: rule -> what to kill when a job of it runs; rules that were killed are removed.
+        moment: seconds after its start at which a job of a rule is killed.
+        note: told of each kill, with its moment.
+    """
+    while todo:
+        job = run.next_job(set(todo))
+        if job is None:
+            return
+        mode, after = todo[job.rule], moment(job.rule)
+        if not kill_within(run, job, after, mode):
+            continue
+        del todo[job.rule]
+        if mode != "job":
+            run.process.wait()
+        note(job.rule, mode, after)
+        if mode != "job":
+            return
 
 
 def durations(folder: Path) -> dict[str, float]:

@@ -9,13 +9,32 @@ from functools import cache
 
 import cv2
 import numpy as np
+import torch
 from PIL import Image
 
 INTERESTING = (b"\0", b"\xff", b"\x7f", b"\x80", b"\0\0", b"\xff\xff", b"\0\1", b"\x7f\xff\xff\xff")
 """Bytes at which lengths, counts and signs go wrong."""
 
-MARKERS = bytes([0xC0, 0xC1, 0xC2, 0xC4, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xFE, 0xC3, 0xC9])
-"""JPEG markers of frames, tables, scans, ends and comments (ITU-T T.81, table B.1)."""
+_MARKERS = (0xC0, 0xC1, 0xC2, 0xC3, 0xC4, 0xC9, 0xD8, 0xD9, 0xDA, 0xDB, 0xDD, 0xE1, 0xFE)
+_JPEG_MARKS = tuple(bytes([0xFF, marker]) for marker in _MARKERS)
+"""Of frames, tables, scans, ends and comments (ITU-T T.81, table B.1)."""
+
+_ZIP_MARKS = (b"PK\1\2", b"PK\3\4", b"PK\5\6", b"PK\6\6", b"PK\6\7", b"../", b"/in")
+"""Of headers, directories and their ends (APPNOTE.TXT 4.3), and names that lead elsewhere."""
+
+_TEXT_MARKS = (
+    b",",
+    b"\n",
+    b"\r",
+    b'"',
+    b";",
+    b"nan",
+    b"-1",
+    b"1e999",
+    b"\xef\xbb\xbf",
+    b"\xff",
+    b"{",
+)
 
 
 @cache
@@ -50,22 +69,65 @@ def archives() -> tuple[bytes, ...]:
 
 def jpeg_case(number: int) -> bytes:
     """A damaged JPEG file; the same number gives the same bytes."""
-    return _damaged(jpegs(), random.Random(f"jpeg {number}"), MARKERS)
+    return damaged(jpegs(), random.Random(f"jpeg {number}"), _JPEG_MARKS)
 
 
 def archive_case(number: int) -> bytes:
-    """A damaged zip, likewise."""
-    return _damaged(archives(), random.Random(f"zip {number}"), b"PK\1\2\3\4\5\6")
+    """A damaged zip or, for odd numbers, a sound one of damaged images."""
+    draw = random.Random(f"zip {number}")
+    if number % 2 == 0:
+        return damaged(archives(), draw, _ZIP_MARKS)
+    images = {f"in/{n}.jpg": damaged(jpegs(), draw, _JPEG_MARKS) for n in range(4)}
+    return _zip(images, zipfile.ZIP_STORED)
 
 
-def _damaged(seeds: tuple[bytes, ...], draw: random.Random, marks: bytes) -> bytes:
+def text_case(number: int, seeds: tuple[bytes, ...]) -> bytes:
+    """A damaged table or JSON file."""
+    return damaged(seeds, random.Random(f"text {number}"), _TEXT_MARKS)
+
+
+def model_case(number: int, whole: bytes) -> bytes:
+    """A damaged checkpoint or, for odd numbers, a sound one with an odd value in it.
+
+    Args:
+        number: decides everything.
+        whole: a good checkpoint.
+    """
+    draw = random.Random(f"model {number}")
+    if number % 2 == 0:
+        return damaged((whole,), draw, _ZIP_MARKS)
+    values = torch.load(io.BytesIO(whole), weights_only=True)
+    place = values
+    key = draw.choice(sorted(place))
+    while isinstance(place[key], dict) and place[key] and draw.random() < 0.7:
+        place = place[key]
+        key = draw.choice(sorted(place))
+    if draw.random() < 0.3:
+        del place[key]
+    else:
+        place[key] = draw.choice((None, -1, "text", "{}", [], {}, float("nan"), torch.ones(3)))
+    stream = io.BytesIO()
+    torch.save(values, stream)
+    return stream.getvalue()
+
+
+def damaged(seeds: tuple[bytes, ...], draw: random.Random, marks: tuple[bytes, ...]) -> bytes:
+    """One of `seeds` with one to eight changes.
+
+    Args:
+        seeds: good files.
+        draw: decides everything.
+        marks: bytes that mean something to the reader of such files.
+    """
     data = bytearray(draw.choice(seeds))
     for _ in range(draw.choice((1, 1, 2, 3, 5, 8))):
         _damage(data, draw, seeds, marks)
     return bytes(data)
 
 
-def _damage(data: bytearray, draw: random.Random, seeds: tuple[bytes, ...], marks: bytes) -> None:
+def _damage(
+    data: bytearray, draw: random.Random, seeds: tuple[bytes, ...], marks: tuple[bytes, ...]
+) -> None:
     """One change, in place; headers are hit more often than their share of the bytes."""
     reach = min(len(data), 700) if draw.random() < 0.5 else len(data)
     at = draw.randrange(reach) if reach else 0
@@ -79,7 +141,8 @@ def _damage(data: bytearray, draw: random.Random, seeds: tuple[bytes, ...], mark
         value = draw.choice(INTERESTING)
         data[at : at + len(value)] = value
     elif kind == "mark":
-        data[at : at + 2] = bytes([marks[0] if marks[0] == 0x50 else 0xFF, draw.choice(marks)])
+        mark = draw.choice(marks)
+        data[at : at + draw.choice((0, len(mark)))] = mark
     elif kind == "cut":
         del data[at:]
     elif kind == "drop":

@@ -44,6 +44,12 @@ def test_round_trip(tmp_path):
     [
         ({"format": "other"}, "no checkpoint of this pipeline"),
         ({"version": checkpoints.VERSION + 1}, r"format version 2.*train again"),
+        ({"format": torch.ones(2)}, "no checkpoint of this pipeline"),
+        ({"version": torch.ones(2)}, r"format version tensor.*train again"),
+        ({"classes": ["MEL", "NV"]}, "does not fit this version"),
+        ({"epoch": None}, "does not fit this version"),
+        ({"experiment": torch.ones(2)}, "does not fit this version"),
+        ({"state_dict": [1]}, "does not fit this version"),
         ({"experiment": "{}"}, "does not fit this version"),
         ({"encoder": {}}, "does not fit this version"),
         ({"state_dict": {}}, "does not fit this version"),

@@ -1,0 +1,86 @@
+"""The whole workflow on names, values and files that somebody has made up to do harm."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+import hostile
+import pytest
+import torch
+import torchvision
+from runs import MICRO, snakemake, write_config
+
+from melanoma import cli
+from melanoma.synthetic import write_archive
+
+
+@pytest.fixture(scope="module")
+def working(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Working folder of a finished run, report included."""
+    folder = tmp_path_factory.mktemp("hostile")
+    write_archive(folder / "drawn", images=120, test_images=9, seed=3, sizes=((160, 120),))
+    train = hostile.write(folder / "drawn", folder / "sources")
+    weights = folder / "sources" / hostile.WEIGHTS
+    torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
+    model = {**MICRO["model"], "pretrained": True, "weights": str(weights)}
+    values = {**MICRO, "data": {"train": train}, "model": model, "experiments": {"fusion": {}}}
+    working = folder / hostile.FOLDER
+    write_config(working, values)
+    snakemake(working)
+    snakemake(working, "--report", "results/report.html")
+    return working
+
+
+def written(folder: Path) -> Iterator[Path]:
+    """What the run wrote, and not the sources that it links to."""
+    return (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+
+
+def test_no_name_reached_a_shell(working):
+    assert not list(working.parent.rglob(hostile.PLANT))
+    assert not list(Path.cwd().glob(hostile.PLANT))
+
+
+def test_every_image_is_in_the_catalogue_or_in_quarantine(working):
+    def images(name: str) -> set[str]:
+        path = working / "results" / "catalogue" / f"train{name}.csv"
+        with path.open(newline="", encoding="utf-8") as stream:
+            return {row["image"] for row in csv.DictReader(stream)}
+
+    assert set(hostile.IDS) <= images("")
+    assert len(images("_quarantine")) == 3
+    assert len(images("") | images("_quarantine")) == 120
+
+
+def test_values_that_cannot_be_are_named_in_the_audit(working):
+    path = working / "results" / "catalogue" / "train_audit.csv"
+    with path.open(newline="", encoding="utf-8") as stream:
+        lost = {row["value"] for row in csv.DictReader(stream) if row["severity"] == "warning"}
+    assert {"-5", "200", "abc", "robot", "moon", "NaN"} <= lost
+
+
+def test_columns_that_are_not_the_challenges_are_in_no_file(working):
+    holds = [path for path in written(working) if hostile.SECRET.encode() in path.read_bytes()]
+    assert holds == []
+    assert hostile.SECRET in next(working.parent.glob("sources/*truth.csv")).read_text()
+
+
+def test_the_gallery_escapes_what_it_shows(working):
+    with (working / "results" / "gradcam" / "index.csv").open(newline="") as stream:
+        shown = {row["image"] for row in csv.DictReader(stream)}
+    page = (working / "results" / "gradcam" / "index.html").read_text(encoding="utf-8")
+    assert shown & set(hostile.IDS), "no odd id is shown: the test has nothing to see"
+    assert "<img src=x" not in page
+    assert "<script>alert" not in page
+
+
+def test_the_results_are_verified(working, capsys):
+    assert cli.main(["verify", str(working), "--images"]) == 0
+    assert "everything that is here is as it was written" in capsys.readouterr().out
+
+
+def test_nothing_is_writable_by_others(working):
+    files = [path for path in written(working) if ".snakemake" not in path.parts]
+    assert [path for path in files if path.stat().st_mode & 0o022] == []
