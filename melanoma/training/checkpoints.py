@@ -26,7 +26,7 @@ from melanoma.model import FusionModel
 FORMAT = "melanoma-checkpoint"
 VERSION = 1
 
-_MISFITS = (KeyError, RuntimeError, TypeError, AttributeError, ValueError)
+_MISFITS = (LookupError, RuntimeError, TypeError, AttributeError, ValueError)
 """What contents of another kind than expected end in."""
 
 

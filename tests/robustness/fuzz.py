@@ -1,6 +1,6 @@
 """Thousands of damaged files through the ways that files from outside come in, and a tally.
 
-    PYTHONPATH=tests python tests/robustness/fuzz.py FOLDER --cases 50000
+    PYTHONPATH=tests/unit python tests/robustness/fuzz.py FOLDER --cases 50000
 
 Each way in must answer every file with a result of the promised form or with an `InputError`.
 Blocks of cases run in processes of their own, so that a crash of a decoder ends a block and is
@@ -178,7 +178,6 @@ class _answers:  # noqa: N801 - used as a statement
 
 def checkpoint(path: Path) -> None:
     """A model with random weights, the smallest that takes images and metadata."""
-    sys.path.append(str(Path(__file__).parents[1] / "unit"))
     import explain_examples
 
     explain_examples.checkpoint(path, size=32)

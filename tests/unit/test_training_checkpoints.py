@@ -49,6 +49,7 @@ def test_round_trip(tmp_path):
         ({"classes": ["MEL", "NV"]}, "does not fit this version"),
         ({"epoch": None}, "does not fit this version"),
         ({"experiment": torch.ones(2)}, "does not fit this version"),
+        ({"encoder": [1]}, "does not fit this version"),
         ({"state_dict": [1]}, "does not fit this version"),
         ({"experiment": "{}"}, "does not fit this version"),
         ({"encoder": {}}, "does not fit this version"),
