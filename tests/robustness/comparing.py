@@ -40,7 +40,9 @@ def half_files(reference: Path, other: Path) -> list[str]:
         Paths relative to the working folder, sorted: what a reader would take for a result.
     """
     names = set(_results(reference)) & set(_results(other))
-    return sorted(name for name in names if not _same(reference / name, other / name))
+    wrong = [name for name in names if not _same(reference / name, other / name)]
+    # Snakemake may have removed a failed job's outputs in the meantime.
+    return sorted(name for name in wrong if (other / name).exists())
 
 
 def leftovers(folder: Path) -> list[str]:
@@ -65,12 +67,11 @@ def _results(folder: Path) -> Iterator[str]:
 
 
 def _same(first: Path, second: Path) -> bool:
-    if not (first.is_file() and second.is_file()):
+    reader = _READERS.get(first.name, Path.read_bytes)
+    try:
+        return first.read_bytes() == second.read_bytes() or reader(first) == reader(second)
+    except FileNotFoundError:
         return False
-    if first.read_bytes() == second.read_bytes():
-        return True
-    reader = _READERS.get(first.name) or _READERS.get(first.suffix)
-    return reader is not None and reader(first) == reader(second)
 
 
 def _history(path: Path) -> list[dict[str, str]]:
