@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -14,6 +17,9 @@ from runs import MICRO, snakemake, write_config
 
 from melanoma import cli
 from melanoma.synthetic import write_archive
+
+WATCHING = Path(__file__).with_name("watching")
+"""On the path of every process of the run, it notes connections and look-ups of names."""
 
 
 @pytest.fixture(scope="module")
@@ -28,8 +34,13 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Path:
     values = {**MICRO, "data": {"train": train}, "model": model, "experiments": {"fusion": {}}}
     working = folder / hostile.FOLDER
     write_config(working, values)
-    snakemake(working)
-    snakemake(working, "--report", "results/report.html")
+    watched = {
+        "PYTHONPATH": f"{WATCHING}{os.pathsep}{os.environ.get('PYTHONPATH', '')}",
+        "WATCHED": str(folder / "watched"),
+    }
+    (folder / "watched").write_text("")
+    snakemake(working, **watched)
+    snakemake(working, "--report", "results/report.html", **watched)
     return working
 
 
@@ -65,6 +76,15 @@ def test_columns_that_are_not_the_challenges_are_in_no_file(working):
     holds = [path for path in written(working) if hostile.SECRET.encode() in path.read_bytes()]
     assert holds == []
     assert hostile.SECRET in next(working.parent.glob("sources/*truth.csv")).read_text()
+
+
+def test_no_process_talked_to_anybody(working):
+    told = (working.parent / "watched").read_text()
+    assert told == ""
+    check = "import socket; socket.socket().connect_ex(('127.0.0.1', 9))"
+    watched = {"PYTHONPATH": str(WATCHING), "WATCHED": str(working.parent / "control")}
+    subprocess.run([sys.executable, "-c", check], env={**os.environ, **watched}, check=True)
+    assert "127.0.0.1" in (working.parent / "control").read_text(), "nothing was watched"
 
 
 def test_the_gallery_escapes_what_it_shows(working):
