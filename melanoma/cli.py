@@ -153,9 +153,11 @@ def _run_predict_changed(options: argparse.Namespace) -> int:
     from melanoma.training.launch import device_for
 
     catalogue = read_catalogue(options.catalogue)
+    store = Store.open(options.store)
+    store.verify()
     changed = predict_changed(
         load_model(options.model, device_for(options.accelerator)),
-        Store.open(options.store),
+        store,
         catalogue,
         subset_images(options.subset, catalogue, options.splits, options.fold),
         tta=options.tta,
@@ -186,14 +188,17 @@ def _run_gradcam(options: argparse.Namespace) -> int:
     from melanoma.config import GradCam
     from melanoma.evaluation.tables import read_predictions
     from melanoma.explain.run import explain
+    from melanoma.prediction import check_recipe
     from melanoma.store import Store
     from melanoma.training.checkpoints import load_model
     from melanoma.training.launch import device_for
 
     store = Store.open(options.store)
     store.verify()
+    model = load_model(options.model, device_for(options.accelerator))
+    check_recipe(model, store)
     explain(
-        load_model(options.model, device_for(options.accelerator)),
+        model,
         store,
         read_catalogue(options.catalogue),
         read_predictions(options.predictions),

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import zipfile
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -66,11 +67,8 @@ def test_a_store_that_changed_is_refused(data, suffix, damage, message):
     assert "run rule pack" in str(caught.value)
 
 
-def test_every_command_that_opens_a_store_verifies_it(data, tmp_path, capsys):
-    model = explain_examples.checkpoint(tmp_path / "model.ckpt")
-    flip(data / f"{STORE}.npy", at=0.9)
-    with pytest.raises(InputError, match="changed since"):
-        train(training_examples.job(data, tmp_path / "out", {"image": False}))
+def refusals(data: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> Iterator[str]:
+    """What the two commands that a store is given to by hand say."""
     common = ["--model", model, "--store", data / f"{STORE}.npy", "--catalogue", data / "train.csv"]
     tables = ["--predictions", data / "splits.csv", "--calibrated", data / "splits.csv"]
     for command in (
@@ -78,9 +76,28 @@ def test_every_command_that_opens_a_store_verifies_it(data, tmp_path, capsys):
         ["gradcam", *common, *tables],
     ):
         with pytest.raises(SystemExit) as ended:
-            cli.main([*map(str, command), "--output", str(tmp_path / "o")])
+            cli.main([*map(str, command), "--output", str(data / "o")])
         assert ended.value.code == 2
-        assert "changed since" in capsys.readouterr().err
+        yield capsys.readouterr().err
+
+
+def test_every_command_that_opens_a_store_verifies_it(data, tmp_path, capsys):
+    flip(data / f"{STORE}.npy", at=0.9)
+    with pytest.raises(InputError, match="changed since"):
+        train(training_examples.job(data, tmp_path / "out", {"image": False}))
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=32)
+    assert all("changed since" in told for told in refusals(data, model, capsys))
+
+
+def test_a_checkpoint_of_another_configuration_is_refused(data, tmp_path, capsys):
+    """Of the same size, but trained on images that were made in another way."""
+    path = data / f"{STORE}.json"
+    recipe = json.loads(path.read_text())
+    path.write_text(json.dumps({**recipe, "recipe": "lines-pad-32"}))
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=32)
+    for told in refusals(data, model, capsys):
+        assert "trained on images of 32 px (none-crop-32)" in told
+        assert "but the store has 32 px (lines-pad-32)" in told
 
 
 def test_a_state_to_resume_from_that_changed_is_refused(data, tmp_path, monkeypatch):
