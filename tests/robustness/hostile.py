@@ -25,6 +25,9 @@ WEIGHTS = f"net $(touch {PLANT}) '\" {{input}} ;touch {PLANT}.pth"
 SECRET = "Jane Doe, born 1970-01-01"
 """In a column that is none of the official ones."""
 
+ABSENT = "DF"
+"""The class of which there is no image."""
+
 IDS = (
     "NA",
     "001",
@@ -53,7 +56,7 @@ def write(drawn: Path, folder: Path) -> dict[str, str]:
 
     Ids are odd; the tables have a byte order mark, another line end, another order of columns,
     spaces and a column of names; ages, sexes and sites are not to be believed; some images are
-    grey, CMYK, turned, progressive, of one pixel; some cannot be read at all.
+    grey, CMYK, turned, progressive, of one pixel; some cannot be read at all; a class is absent.
 
     Args:
         drawn: folder of `melanoma.synthetic.write_archive`.
@@ -64,6 +67,7 @@ def write(drawn: Path, folder: Path) -> dict[str, str]:
     """
     folder.mkdir(parents=True)
     truth = _rows(drawn / "ISIC_2019_Training_GroundTruth.csv")
+    truth = [row for row in truth if float(row[ABSENT]) == 0]
     names = {row["image"]: row["image"] for row in truth}
     # Of the commonest class, so that each class keeps enough lesions.
     common = [row["image"] for row in truth if float(row["NV"]) == 1]
@@ -75,7 +79,8 @@ def write(drawn: Path, folder: Path) -> dict[str, str]:
         "metadata": folder / f"{FILE} metadata.csv",
     }
     _write_truth(files["ground_truth"], truth, names)
-    _write_metadata(files["metadata"], _rows(drawn / "ISIC_2019_Training_Metadata.csv"), names)
+    metadata = _rows(drawn / "ISIC_2019_Training_Metadata.csv")
+    _write_metadata(files["metadata"], [row for row in metadata if row["image"] in names], names)
     _write_images(files["images"], drawn / "ISIC_2019_Training_Input.zip", names)
     return {name: str(path) for name, path in files.items()}
 
@@ -119,7 +124,7 @@ def _write_images(path: Path, drawn: Path, names: dict[str, str]) -> None:
     with zipfile.ZipFile(drawn) as archive, zipfile.ZipFile(path, "w") as out:
         out.writestr("deep/er/notes.txt", SECRET)
         out.writestr("__MACOSX/._x.jpg", b"companion")
-        members = [name for name in archive.namelist() if name.endswith(".jpg")]
+        members = [name for name in archive.namelist() if Path(name).stem in names]
         for number, member in enumerate(members):
             data = archive.read(member)
             image = names[Path(member).stem]
