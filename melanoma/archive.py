@@ -205,7 +205,7 @@ def _is_unsafe(name: str) -> bool:
 def _image_name(info: zipfile.ZipInfo) -> str | None:
     """Id of an image member; None for folders, other files and macOS's hidden companions."""
     path = PurePosixPath(info.filename)
-    if info.is_dir() or path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES or info.is_dir():  # which fails on an empty name
         return None
     hidden = path.name.startswith(".") or path.parts[0] == "__MACOSX"
     return None if hidden else path.stem
