@@ -12,7 +12,7 @@ TIMES = {"seconds", "images_per_second", "gpu_memory_mb"}
 """Columns that tell how long something took."""
 
 DIFFERENT_BY_NATURE = {"restarts.csv"}
-"""The record of what was killed."""
+"""The record of what was killed. Time and energy of each start, energy-*.csv, differ too."""
 
 
 def differences(reference: Path, other: Path) -> list[str]:
@@ -60,7 +60,8 @@ def _results(folder: Path) -> Iterator[str]:
     for path in (folder / "results").rglob("*"):
         name = path.relative_to(folder)
         passing = any(part.startswith((".", "resume-")) for part in name.parts)
-        if passing or "benchmarks" in name.parts or path.name in DIFFERENT_BY_NATURE:
+        by_nature = path.name in DIFFERENT_BY_NATURE or path.name.startswith("energy-")
+        if passing or by_nature or "benchmarks" in name.parts:
             continue
         if path.is_file():
             yield str(name)
@@ -84,7 +85,8 @@ def _history(path: Path) -> list[dict[str, str]]:
 
 def _provenance(path: Path) -> Any:
     record = json.loads(path.read_text(encoding="utf-8"))
-    return {name: value for name, value in record.items() if name not in ("starts", "commit")}
+    by_nature = ("starts", "commit", "training", "time")
+    return {name: value for name, value in record.items() if name not in by_nature}
 
 
 _READERS: dict[str, Callable[[Path], Any]] = {

@@ -25,7 +25,12 @@ which leaves its jobs behind; or all of it, as a power failure does."""
 
 MODES: tuple[Mode, ...] = ("job", "main", "run")
 
-COMMANDS = {"train": "train", "predict-subset": "predict", "gradcam": "gradcam"}
+COMMANDS = {
+    "train": "train",
+    "predict-subset": "predict",
+    "predict-changed": "predict_changed",
+    "gradcam": "gradcam",
+}
 """Subcommand of `melanoma` -> the rule that starts it. The other rules start their scripts."""
 
 _SCRIPT = re.compile(r"\.snakemake/scripts/tmp[^/]*\.(\w+)\.py$")

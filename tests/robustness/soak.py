@@ -20,7 +20,7 @@ from pathlib import Path
 
 import psutil
 from comparing import differences, leftovers
-from kill_rules import append, configure, prepare, read
+from kill_rules import TARGETS, append, configure, prepare, read
 from killing import MODES, Run, durations, kill_on_the_way
 
 COLUMNS = (
@@ -86,7 +86,7 @@ def one_round(folder: Path, working: Path) -> None:
     began, peak, commands, status = time.monotonic(), Peak(), 0, 1
     while status != 0:
         arguments = [] if commands else ["--forceall"]
-        with Run(working, folder / "soak.log", *arguments) as run:
+        with Run(working, folder / "soak.log", *TARGETS, *arguments) as run:
             ended = threading.Event()
             watcher = threading.Thread(target=peak.watch, args=(run, ended))
             watcher.start()
