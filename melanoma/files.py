@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from melanoma.errors import InputError
+from melanoma.errors import FaultError, InputError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -43,7 +43,7 @@ def atomic(path: Path | str) -> Iterator[Path]:
         The path to write to.
 
     Raises:
-        InputError: the disk or the quota is full, the folder cannot be written to, or another
+        FaultError: the disk or the quota is full, the folder cannot be written to, or another
             process has begun to write the same file.
     """
     path = Path(path)
@@ -74,7 +74,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
         The folder to write to.
 
     Raises:
-        InputError: as for `atomic`.
+        FaultError: as for `atomic`.
     """
     path = Path(path)
     partial, old = (path.with_name(f".{path.name}.{os.getpid()}.{end}") for end in ("part", "old"))
@@ -95,7 +95,7 @@ def atomic_folder(path: Path | str) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _writing(path: Path, partial: Path) -> Iterator[None]:
-    """Turn what a user can mend about writing `path` into an `InputError`."""
+    """Turn what a user can mend about writing `path` into a `FaultError`."""
     try:
         yield
     except InputError:
@@ -105,7 +105,7 @@ def _writing(path: Path, partial: Path) -> Iterator[None]:
         reason = _why_not_written(path, partial, cause) if cause else ""
         if not reason:
             raise
-        raise InputError(reason) from error
+        raise FaultError(reason) from error
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
