@@ -17,12 +17,10 @@ from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from melanoma.errors import InputError
+from melanoma.jpeg import MAX_BYTES
 
 SUFFIXES = (".jpg", ".jpeg")
 """File name endings of images, in any case."""
-
-MAX_BYTES = 100_000_000
-"""Largest image file that is read; the largest of ISIC 2019 is about 3 MB."""
 
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed size: JPEG data do not compress, bombs a thousandfold."""
@@ -207,7 +205,7 @@ def _is_unsafe(name: str) -> bool:
 def _image_name(info: zipfile.ZipInfo) -> str | None:
     """Id of an image member; None for folders, other files and macOS's hidden companions."""
     path = PurePosixPath(info.filename)
-    if info.is_dir() or path.suffix.lower() not in SUFFIXES:
+    if path.suffix.lower() not in SUFFIXES or info.is_dir():  # which fails on an empty name
         return None
     hidden = path.name.startswith(".") or path.parts[0] == "__MACOSX"
     return None if hidden else path.stem

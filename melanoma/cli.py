@@ -42,7 +42,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for add in (
-        *(_predict, _doctor, _export, _train, _predict_subset, _predict_changed),
+        *(_predict, _doctor, _verify, _export, _train, _predict_subset, _predict_changed),
         *(_gradcam, _demo_data, _schema),
     ):
         add(commands)
@@ -131,9 +131,11 @@ def _run_predict_subset(options: argparse.Namespace) -> int:
 
     catalogue = read_catalogue(options.catalogue)
     model = load_model(options.model, device_for(options.accelerator))
+    store = Store.open(options.store)
+    store.verify()
     table = predict_store(
         model,
-        Store.open(options.store),
+        store,
         catalogue,
         subset_images(options.subset, catalogue, options.splits, options.fold),
         tta=options.tta,
@@ -151,9 +153,11 @@ def _run_predict_changed(options: argparse.Namespace) -> int:
     from melanoma.training.launch import device_for
 
     catalogue = read_catalogue(options.catalogue)
+    store = Store.open(options.store)
+    store.verify()
     changed = predict_changed(
         load_model(options.model, device_for(options.accelerator)),
-        Store.open(options.store),
+        store,
         catalogue,
         subset_images(options.subset, catalogue, options.splits, options.fold),
         tta=options.tta,
@@ -184,13 +188,18 @@ def _run_gradcam(options: argparse.Namespace) -> int:
     from melanoma.config import GradCam
     from melanoma.evaluation.tables import read_predictions
     from melanoma.explain.run import explain
+    from melanoma.prediction import check_recipe
     from melanoma.store import Store
     from melanoma.training.checkpoints import load_model
     from melanoma.training.launch import device_for
 
+    store = Store.open(options.store)
+    store.verify()
+    model = load_model(options.model, device_for(options.accelerator))
+    check_recipe(model, store)
     explain(
-        load_model(options.model, device_for(options.accelerator)),
-        Store.open(options.store),
+        model,
+        store,
         read_catalogue(options.catalogue),
         read_predictions(options.predictions),
         read_predictions(options.calibrated),
@@ -260,6 +269,23 @@ def _run_doctor(options: argparse.Namespace) -> int:
     findings = doctor.diagnose(read(options.config), here, deep=options.deep)
     sys.stdout.write(doctor.render(findings))
     return 1 if doctor.failed(findings) else 0
+
+
+def _verify(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    parser = commands.add_parser("verify", help="whether results are as the workflow wrote them")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", default=Path(), help="working folder, which holds results/"
+    )
+    parser.add_argument("--images", action="store_true", help="read every image of the archive too")
+    parser.set_defaults(run=_run_verify)
+
+
+def _run_verify(options: argparse.Namespace) -> int:
+    from melanoma import verify
+
+    checks = verify.verify(options.folder, images=options.images)
+    sys.stdout.write(verify.render(checks))
+    return 1 if verify.failed(checks) else 0
 
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

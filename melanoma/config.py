@@ -13,7 +13,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from melanoma import isic
 from melanoma.errors import InputError
@@ -34,6 +42,15 @@ OVERRIDABLE = ("images", "model", "training")
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """Python takes true for 1: `folds: yes` would be one fold."""
+        field = cls.model_fields[str(info.field_name)]
+        if isinstance(value, bool) and field.annotation in (int, float):
+            raise ValueError("expected a number")
+        return value
 
 
 class DataSet(_Section):
@@ -151,17 +168,22 @@ class Training(_Section):
     accelerator: Literal["auto", "cpu", "gpu"] = Field(
         "auto", description="cpu: never use the GPUs that were asked for (for tests)."
     )
-    batch_size: int = Field(128, ge=1, description="Global: shared out over all processes.")
+    batch_size: int = Field(
+        128, ge=1, le=1_000_000, description="Global: shared out over all processes."
+    )
     max_epochs: int = Field(30, ge=1, le=10_000, description="Epochs, unless stopped early.")
     freeze_epochs: int = Field(
-        3, ge=0, description="First epochs in which the backbone stays as it is."
+        3, ge=0, le=10_000, description="First epochs in which the backbone stays as it is."
     )
     lr: float = Field(1.0e-4, gt=0.0, le=10.0, description="Highest learning rate of the head.")
     precision: Literal["auto", "bf16-mixed", "16-mixed", "32"] = Field(
         "auto", description="auto: bf16 where the hardware has it, else fp16 on CUDA, fp32 on CPU."
     )
     patience: int = Field(
-        5, ge=0, description="Epochs without a better validation score before stopping; 0: never."
+        5,
+        ge=0,
+        le=10_000,
+        description="Epochs without a better validation score before stopping; 0: never.",
     )
     loss: Literal["weighted", "focal", "plain"] = Field(
         "weighted", description="weighted: cross-entropy weighted by inverse class frequency."
@@ -326,7 +348,9 @@ def parse(values: Mapping[str, Any]) -> Config:
     values = dict(values)
     if values.get("experiments") is not None and not values["experiments"]:
         raise InputError("experiments: at least one experiment is needed, e.g. `fusion: {}`")
-    config: Config = _build(Config, {k: v for k, v in values.items() if v is not None}, "")
+    # An empty section takes its defaults; an empty one of no known name is misspelt.
+    given = {k: v for k, v in values.items() if v is not None or k not in Config.model_fields}
+    config: Config = _build(Config, given, "")
     for name, overrides in config.experiments.items():
         _check_experiment(name, overrides)
         config.experiment(name)

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 
 from melanoma import isic
 from melanoma.errors import InputError
-from melanoma.files import sha256_of
+from melanoma.files import atomic, sha256_of
 from melanoma.transfer import Partial, TransferError, check_start, receive
 
 _LOG = logging.getLogger(__name__)
@@ -126,10 +126,8 @@ def _link(path: Path, target: Path, size: int | None, sha256: str | None) -> Non
     _verify(where, str(where), size, sha256)
     if where == target.absolute():
         return
-    link = target.with_name(f".{target.name}.{os.getpid()}.link")
-    link.unlink(missing_ok=True)
-    link.symlink_to(where)
-    link.replace(target)
+    with atomic(target) as link:
+        link.symlink_to(where)
     _LOG.info("%s -> %s", target, where)
 
 

@@ -9,3 +9,7 @@ class InputError(Exception):
     The message names the file (and row or key where there is one), the value found and what to do.
     Commands and scripts print it without a traceback and exit with status 2.
     """
+
+
+class FaultError(InputError):
+    """A fault of the machine, as a full disk: once it is mended, the same command goes on."""

@@ -16,11 +16,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from melanoma import config, files, isic
+from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
+from melanoma.evaluation.decision_file import read_decision
 from melanoma.images import prepare
 from melanoma.inference_input import FIELDS, find_images, why_wrong
+from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import TrainedModel, load_model
 
@@ -137,7 +139,7 @@ def _load(models: Sequence[Path], device: str) -> list[_Member]:
     members = []
     for path in models:
         decision = Path(path).parent / "decision.json"
-        known = files.read_json(decision) if decision.is_file() else None
+        known = read_decision(decision) if decision.is_file() else None
         if known is None:
             log.warning("%s: none beside the checkpoint: uncalibrated", decision)
         members.append(_Member(load_model(path, device), known))
@@ -206,7 +208,7 @@ def _read_files(
     read = {r: np.zeros((len(table), r[0], r[0], 3), np.uint8) for r in recipes}
     for number, file in enumerate(table["file"]):
         try:
-            data = Path(file).read_bytes()
+            data = read_file(file)
             for size, framing, hair_removal in recipes:
                 read[size, framing, hair_removal][number] = prepare(
                     data, size=size, framing=framing, hair_removal=hair_removal

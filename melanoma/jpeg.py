@@ -5,10 +5,19 @@ Sources: ITU-T T.81, annex B (markers, frame header).
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from melanoma.errors import InputError
+
+MAX_BYTES = 100_000_000
+"""Largest image file that is read; the largest of ISIC 2019 is about 3 MB."""
 
 MAX_PIXELS = 100_000_000
 """Largest image that is decoded; the largest of ISIC 2019 has 1.05 million pixels."""
+
+MAX_SCANS = 100
+"""Most passes over the image that a progressive file may make; encoders make about ten. Each costs
+time by the number of pixels and next to no bytes: thousands of them in a small file, hours."""
 
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 """Markers of a frame header (SOF0 to SOF15 without DHT, JPG and DAC)."""
@@ -23,6 +32,7 @@ _START = b"\xff\xd8"
 _END = b"\xff\xd9"
 _END_MARKER = 0xD9
 _SCAN = 0xDA
+_SCAN_START = b"\xff\xda"
 
 _OTHERS = {
     b"\x89PNG": "a PNG image",
@@ -33,6 +43,22 @@ _OTHERS = {
     b"MM\0*": "a TIFF image",
     b"<": "a web page",
 }
+
+
+def read_file(path: Path | str) -> bytes:
+    """A file's content, which need not be a JPEG, but may be one by its kind and length.
+
+    Raises:
+        InputError: no ordinary file (a folder, a pipe, a device), or above `MAX_BYTES`.
+        OSError: no such file, not readable, or the disk failed.
+    """
+    path = Path(path)
+    size = path.stat().st_size
+    if not path.is_file():
+        raise InputError("no ordinary file")
+    if size > MAX_BYTES:
+        raise InputError(f"{size} bytes, more than the {MAX_BYTES} that an image may have")
+    return path.read_bytes()
 
 
 def read_size(jpeg: bytes) -> tuple[int, int]:
@@ -49,7 +75,7 @@ def read_size(jpeg: bytes) -> tuple[int, int]:
 
     Raises:
         InputError: empty, not a JPEG, truncated, of more than 8 bits, lossless or arithmetic, or
-            above `MAX_PIXELS`; says what it is.
+            above `MAX_PIXELS` or `MAX_SCANS`; says what it is.
     """
     if not jpeg:
         raise InputError("empty file")
@@ -59,6 +85,10 @@ def read_size(jpeg: bytes) -> tuple[int, int]:
     size, scan = _walk(jpeg)
     if jpeg.find(_END, scan) < 0:
         raise InputError("truncated: no end marker after the image data")
+    # Nothing else in image data looks so: there, 0xFF is followed by 0 (T.81, B.1.1.5).
+    scans = 1 + jpeg.count(_SCAN_START, scan)
+    if scans > MAX_SCANS:
+        raise InputError(f"{scans} scans, more than the {MAX_SCANS} that an image may have")
     return size
 
 

@@ -112,14 +112,16 @@ def check_recipe(model: TrainedModel, store: Store) -> None:
     """Make sure that a store is of the recipe that a model was trained on.
 
     Raises:
-        InputError: it is of another size.
+        InputError: it is of another size, framing or hair removal.
     """
     settings = model.experiment.images
     size = store.pixels.shape[1]
-    if model.model.backbone is not None and size != settings.size:
+    # Images that are not from a store, but made for this model, have no recipe.
+    found = getattr(store, "recipe", {}).get("recipe", settings.recipe)
+    if model.model.backbone is not None and (size, found) != (settings.size, settings.recipe):
         raise InputError(
             f"{model.path}: trained on images of {settings.size} px ({settings.recipe}), "
-            f"but the store has {size} px; use the store of the recipe {settings.recipe}"
+            f"but the store has {size} px ({found}); use the store of the recipe {settings.recipe}"
         )
 
 

@@ -38,16 +38,20 @@ def collect(
     recipes: Sequence[Path],
     restarts: Mapping[str, Path],
     benchmarks: Path,
+    results: Sequence[Path] = (),
 ) -> dict[str, Any]:
     """Gather the provenance of a run.
 
     Args:
         config: the whole validated configuration.
         checkout: folder of the workflow, for its git commit.
-        tables: files whose sha256 is recorded (catalogue, splits).
+        tables: what the results were made from (official tables, catalogue, splits): their
+            sha256 is recorded.
         recipes: the image stores' recipe files.
         restarts: restarts.csv of each training, by "experiment/fold".
         benchmarks: folder of the rules' benchmarks, as far as they are there.
+        results: what was made (models, decisions, predictions, metrics): their sha256 likewise,
+            for `melanoma.verify`.
 
     Returns:
         A mapping that JSON can hold.
@@ -55,14 +59,19 @@ def collect(
     return {
         "commit": git_commit(checkout),
         "config": dict(config),
-        "data": {str(path): {"sha256": sha256_of(path)} for path in tables},
+        "data": _digests(tables),
         "images": {str(path): read_json(path) for path in recipes},
+        "results": _digests(results),
         "starts": {name: _lines(path) for name, path in restarts.items()},
         "training": {name: energy.summary(path.parent) for name, path in restarts.items()},
         "time": rule_times(benchmarks),
         "hardware": hardware(),
         "versions": {"python": platform.python_version(), **package_versions()},
     }
+
+
+def _digests(paths: Sequence[Path]) -> dict[str, dict[str, str]]:
+    return {str(path): {"sha256": sha256_of(path)} for path in paths}
 
 
 def git_commit(checkout: Path) -> str:

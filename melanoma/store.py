@@ -42,7 +42,7 @@ class Store:
         path: the .npy file.
         pixels: read-only memory map, uint8 [n, size, size, 3], RGB.
         recipe: what made it: recipe, hair_removal, framing, size, code, n, shape, dtype, sha256
-            (of the .npy file), opencv and numpy (versions).
+            (of the .npy file), index_sha256 (of the .csv file), opencv and numpy (versions).
     """
 
     path: Path
@@ -124,17 +124,18 @@ class Store:
             ) from None
 
     def verify(self) -> None:
-        """Read the whole array and compare its sha256 with the recipe's.
+        """Read the whole array and its index and compare their sha256 with the recipe's.
 
         Raises:
             InputError: a byte has changed.
         """
-        found = files.sha256_of(self.path)
-        if found != self.recipe["sha256"]:
-            raise InputError(
-                f"{self.path}: sha256 {found}, but {self.recipe['sha256']} when it was written: "
-                f"changed since; {_again(self.path)}"
-            )
+        for path, key in ((self.path, "sha256"), (self.path.with_suffix(".csv"), "index_sha256")):
+            found = files.sha256_of(path)
+            if found != self.recipe[key]:
+                raise InputError(
+                    f"{path}: sha256 {found}, but {self.recipe[key]} when it was written: "
+                    f"changed since; {_again(self.path)}"
+                )
 
 
 def _again(path: Path) -> str:
@@ -148,7 +149,7 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{beside}: no such file; the image store is not complete: run rule pack")
     try:
         recipe = files.read_json(beside)
-        complete = {"shape", "dtype", "size", "sha256"} <= set(recipe)
+        complete = {"shape", "dtype", "size", "sha256", "index_sha256"} <= set(recipe)
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
         complete = False
     if not complete:
@@ -198,8 +199,8 @@ def pack(
         for block in _store_blocks([Path(shard) for shard in shards], shape):
             digest.update(block)
             stream.write(block)
-    lines = "".join(f"{image},{row}\n" for row, image in enumerate(images))
-    files.write_text(output.with_suffix(".csv"), ",".join(_INDEX_COLUMNS) + "\n" + lines)
+    index = _index_text(images)
+    files.write_text(output.with_suffix(".csv"), index)
     made = {
         "recipe": f"{recipe['hair_removal']}-{recipe['framing']}-{size}",
         **recipe,
@@ -207,10 +208,19 @@ def pack(
         "shape": list(shape),
         "dtype": "uint8",
         "sha256": digest.hexdigest(),
+        "index_sha256": hashlib.sha256(index.encode()).hexdigest(),
         "opencv": cv2.__version__,
         "numpy": np.__version__,
     }
     files.write_json(output.with_suffix(".json"), made)
+
+
+def _index_text(images: Sequence[str]) -> str:
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_INDEX_COLUMNS)
+    writer.writerows((image, row) for row, image in enumerate(images))
+    return text.getvalue()
 
 
 def _store_blocks(shards: Sequence[Path], shape: tuple[int, ...]) -> Iterator[bytes]:

@@ -27,6 +27,8 @@ OFFICIAL_WEIGHTS = {
 }
 """Backbone: file name of its ImageNet-1k weights, from torchvision 0.29's model registry."""
 
+_ODD = re.compile(r"[^A-Za-z0-9._-]")
+
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 """PyTorch's convention: the name ends in the start of the file's sha256."""
 
@@ -38,14 +40,16 @@ def weights_file(model: config.Model) -> str | None:
         model: its `backbone`, `pretrained`, `weights` and `image` decide.
 
     Returns:
-        The file name, None where no weights are needed: nothing pretrained, or no image.
+        The file name, that of the source with an underscore for whatever a shell or Snakemake
+        might take for more than a name; None where no weights are needed: nothing pretrained, or
+        no image.
 
     Raises:
         InputError: no weights are known for the backbone and none are given.
     """
     if not (model.pretrained and model.image):
         return None
-    return _name_of(weights_source(model))
+    return _ODD.sub("_", _name_of(weights_source(model)))
 
 
 def weights_source(model: config.Model) -> str:

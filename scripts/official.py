@@ -6,17 +6,19 @@ import pandas as pd
 
 from melanoma.evaluation.figures import draw_official
 from melanoma.evaluation.official import evaluate_official
+from melanoma.files import atomic_folder
 from melanoma.logs import job_log
 
 with job_log(snakemake.log[0]):
-    folder = Path(snakemake.output[0])
-    evaluate_official(
-        [Path(path) for path in snakemake.input.official],
-        [Path(path) for path in snakemake.input.validation],
-        Path(snakemake.input.catalogue),
-        folder,
-        ood=snakemake.params.ood,
-        matched=set(pd.read_csv(snakemake.input.matches, dtype=str)["image_a"]),
-        resamples=snakemake.params.bootstrap,
-    )
-    draw_official(folder, folder)
+    matches = pd.read_csv(snakemake.input.matches, dtype=str, keep_default_na=False)
+    with atomic_folder(snakemake.output[0]) as folder:
+        evaluate_official(
+            [Path(path) for path in snakemake.input.official],
+            [Path(path) for path in snakemake.input.validation],
+            Path(snakemake.input.catalogue),
+            folder,
+            ood=snakemake.params.ood,
+            matched=set(matches["image_a"]),
+            resamples=snakemake.params.bootstrap,
+        )
+        draw_official(folder, folder)

@@ -15,5 +15,6 @@ with job_log(snakemake.log[0]):
         recipes=[Path(path) for path in snakemake.input.recipes],
         restarts=restarts,
         benchmarks=Path("results/benchmarks"),
+        results=[Path(path) for path in snakemake.input.results],
     )
     write_json(snakemake.output[0], provenance)

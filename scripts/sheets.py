@@ -16,9 +16,11 @@ with job_log(snakemake.log[0]):
     catalogue = read_catalogue(paths.catalogue)
     splits = read_splits(paths.splits)
     store = Store.open(Path(paths.store))
+    store.verify()
     trained = splits["image"][(splits["fold"] == 0) & (splits["split"] == "train")]
     sheets.class_examples(store, catalogue, Path(written.classes), chosen=list(trained))
     images = Images(**snakemake.params.images)
     sheets.hair_before_after(Path(paths.archive), catalogue, images, Path(written.hair))
-    pairs = pd.read_csv(paths.duplicates)
+    names = {"image_a": "str", "image_b": "str"}
+    pairs = pd.read_csv(paths.duplicates, dtype=names, keep_default_na=False)
     sheets.duplicate_pairs(store, pairs, Path(written.duplicates))

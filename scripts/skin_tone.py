@@ -7,4 +7,5 @@ from melanoma.store import Store
 
 with job_log(snakemake.log[0]):
     store = Store.open(snakemake.input.store)
+    store.verify()
     write_table(snakemake.output[0], skin_tones(store.images, store.pixels))

@@ -71,7 +71,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: no such file; the rules predict and combine write it")
     try:
-        table = pd.read_csv(path, dtype={"image": "str"})
+        # An image may be called NA.
+        table = pd.read_csv(path, dtype={"image": "str"}, keep_default_na=False)
     except (ValueError, pd.errors.ParserError) as error:
         raise InputError(f"{path}: not a table of predictions: {error}") from None
     missing = [column for column in ("image", *CLASSES) if column not in table]

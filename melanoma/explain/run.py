@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import os
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +69,7 @@ def explain(
     """
     name = model.experiment.name
     title = f"Heat maps of {name}, {subset} images"
-    with _whole_folder(output) as folder:
+    with files.atomic_folder(output) as folder:
         if model.model.backbone is None:
             table = pd.DataFrame(columns=list(COLUMNS))
             note = f"{name} sees metadata only (model.image: false): there is no image to explain."
@@ -161,20 +157,3 @@ def _write(
         examples, title=title, facts=facts, colours=style.CLASS_COLOURS, checks_svg=svg
     )
     files.write_text(folder / "index.html", page)
-
-
-@contextlib.contextmanager
-def _whole_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder beside `path`; on leaving cleanly it takes the place of `path`."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    try:
-        yield partial
-        if path.exists():
-            old = path.with_name(f".{path.name}.{os.getpid()}.old")
-            path.rename(old)
-            shutil.rmtree(old)
-        partial.rename(path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)

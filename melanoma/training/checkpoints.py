@@ -1,20 +1,23 @@
 """Checkpoints of trained models: plain dictionaries of tensors and primitives, nothing to execute.
 
-They load with `torch.load(weights_only=True)`, so that a file from elsewhere cannot run code.
+They load with `torch.load(weights_only=True)`, so that a file from elsewhere cannot run code. They
+are zips, whose members carry checksums; torch skips these, so they are verified here.
 """
 
 from __future__ import annotations
 
+import errno
+import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor
 
-from melanoma import config
+from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.files import atomic
 from melanoma.metadata import MetadataEncoder
@@ -22,6 +25,28 @@ from melanoma.model import FusionModel
 
 FORMAT = "melanoma-checkpoint"
 VERSION = 1
+
+_MISFITS = (LookupError, RuntimeError, TypeError, AttributeError, ValueError)
+"""What contents of another kind than expected end in."""
+
+
+class _Rest(BaseModel):
+    """The plain values of a checkpoint."""
+
+    model_config = ConfigDict(strict=True)
+
+    classes: tuple[str, ...] = Field(strict=False)
+    recipe: dict[str, Any]
+    epoch: int
+    metrics: dict[str, float]
+    fold: int
+
+    @field_validator("classes")
+    @classmethod
+    def _known(cls, classes: tuple[str, ...]) -> tuple[str, ...]:
+        if classes != isic.CLASSES:
+            raise ValueError(f"expected {isic.CLASSES}")
+        return classes
 
 
 @dataclass(frozen=True)
@@ -107,34 +132,63 @@ def contents(
 
 def save(path: Path, values: Mapping[str, Any]) -> None:
     """Write a checkpoint atomically."""
-    with atomic(path) as partial:
-        torch.save(dict(values), partial)
+    # To a stream: of a path that cannot be written torch does not say why.
+    with atomic(path) as partial, partial.open("wb") as stream:
+        torch.save(dict(values), stream)
+
+
+def load(path: Path) -> Any:
+    """What a file written by `torch.save` holds: tensors on the CPU and primitives, no code.
+
+    Args:
+        path: the file; every byte of it is read, but tensors stay mapped until they are used.
+
+    Raises:
+        ValueError: says in one line why it is no such file, or that a checksum is wrong.
+        OSError: the disk failed to read.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is None:
+            return torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except OSError as error:
+        if error.errno not in (None, errno.EINVAL):  # which a damaged offset gives
+            raise
+        raise ValueError(f"truncated or damaged: {error}") from None
+    except Exception as error:  # zipfile and torch raise many kinds for a broken file
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(f"truncated or no checkpoint: {reason}") from None
+    raise ValueError(f"its part {damaged!r} has changed since it was written")
 
 
 def read(path: Path) -> dict[str, Any]:
     """Read a checkpoint's contents, without building the model.
 
     Raises:
-        InputError: no such file, truncated or foreign file, or one of another version.
+        InputError: no such file, truncated, changed or foreign file, or one of another version.
     """
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; train first (rule train)")
     try:
-        values: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch.load raises many kinds for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        values: Any = load(path)
+    except ValueError as error:
         raise InputError(
-            f"{path}: cannot be read as a checkpoint ({reason}): it is truncated or no checkpoint; "
-            "remove it and train again"
+            f"{path}: cannot be read as a checkpoint ({error}); remove it and train again"
         ) from None
-    if not isinstance(values, dict) or values.get("format") != FORMAT:
+    # A tensor in the place of a plain value would have no truth value.
+    kind, version = (
+        (values.get("format"), values.get("version")) if isinstance(values, dict) else (None, None)
+    )
+    if not isinstance(kind, str) or kind != FORMAT:
         raise InputError(f"{path}: is no checkpoint of this pipeline; give a model.ckpt of its own")
-    if values.get("version") != VERSION:
+    if not isinstance(version, int) or version != VERSION:
         raise InputError(
-            f"{path}: has format version {values.get('version')}, this code reads {VERSION}; "
+            f"{path}: has format version {version!r:.50}, this code reads {VERSION}; "
             "train again, or use the version of the code that wrote it"
         )
-    return values
+    contained: dict[str, Any] = values
+    return contained
 
 
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedModel:
@@ -157,7 +211,8 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedM
         encoder = MetadataEncoder.from_dict(values["encoder"])
         model = FusionModel(experiment.model, encoder.width, len(values["classes"]))
         model.load_state_dict(values["state_dict"], strict=True)
-    except (KeyError, RuntimeError, ValidationError, InputError) as error:
+        rest = _Rest.model_validate(values)
+    except (*_MISFITS, InputError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(
             f"{path}: does not fit this version of the code ({reason}); "
@@ -167,10 +222,10 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedM
         model=model.to(device).eval(),
         encoder=encoder,
         experiment=experiment,
-        classes=tuple(values["classes"]),
-        recipe=values["recipe"],
-        epoch=values["epoch"],
+        classes=rest.classes,
+        recipe=rest.recipe,
+        epoch=rest.epoch,
         path=path,
-        metrics=values["metrics"],
-        fold=values["fold"],
+        metrics=rest.metrics,
+        fold=rest.fold,
     )

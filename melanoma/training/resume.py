@@ -19,11 +19,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import torch
 import torch.distributed as dist
 
 from melanoma import files
-from melanoma.errors import InputError
+from melanoma.errors import FaultError, InputError
 from melanoma.training import TrainingJob, checkpoints
 from melanoma.training.checkpoints import Provenance
 
@@ -35,6 +34,7 @@ STATE_KEY = "melanoma"
 
 NO_NOTICE = "ended without notice (killed, out of memory, or the node was lost)"
 _ERROR = "error: "
+_FAULT = "fault of the machine: "
 _LOST = "lost another process: "
 _LOST_RANK = re.compile(
     r"gloo|NCCL|Connection (closed|reset|refused)|Broken pipe|Timed out|Timeout|Socket", re.I
@@ -161,13 +161,14 @@ class ResumeFolder:
     def failed(self, error: BaseException) -> None:
         """Record the error that this start ends in; each rank's own, since any may be the cause.
 
-        That another rank was lost is no error of this one's: it is recorded, but never counts as
-        the same error again.
+        That another rank was lost is no error of this one's, and a full disk none of the training:
+        they are recorded, but never count as the same error again.
         """
         text = " ".join(f"{type(error).__name__}: {error}".split())[:_CAUSE_LENGTH]
         lost = is_lost_rank(error)
         if not self._rank:
-            self.ended((_LOST if lost else _ERROR) + text)
+            is_fault = isinstance(error, FaultError)
+            self.ended((_LOST if lost else _FAULT if is_fault else _ERROR) + text)
         elif not lost:
             row = self._row(_ERROR + text)
             files.write_json(self.path / f"failure-{self._rank}.json", row)
@@ -260,12 +261,10 @@ def _copy(source: Path, target: Path) -> None:
 
 def _read_state(path: Path) -> dict[str, Any]:
     try:
-        # Mapped, so that a look at the epoch does not read the weights.
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except Exception as error:  # torch.load raises many kinds for a broken file
-        reason = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        state: dict[str, Any] = checkpoints.load(path)
+    except ValueError as error:
         raise InputError(
-            f"{path}: cannot be read ({reason}); remove the folder to train from the beginning"
+            f"{path}: cannot be read ({error}); remove the folder to train from the beginning"
         ) from None
     return state
 

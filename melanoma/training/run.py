@@ -78,6 +78,8 @@ def train(job: TrainingJob) -> TrainingResult:
     if rank and not how.by_slurm:
         signals.die_with_parent()
     store = Store.open(job.store)
+    if rank == 0:
+        store.verify()
     tables = _tables(job, store)
     batch_size = job.experiment.training.batch_size
     steps = training_steps(len(tables.train), batch_size=batch_size, ranks=how.ranks)

@@ -3,7 +3,8 @@
 Run as `python ddp_worker.py DATA OUTPUT OPTIONS`, the options as JSON:
     model, training: settings, see `training_examples.experiment`;
     dump: folder that gets, for each epoch and rank, a digest of every parameter and buffer;
-    action: {"do": "raise" or a signal's name, "epoch": e, "step": s, "rank": r}, after that step.
+    action: {"do": "raise", "sleep" (two seconds) or a signal's name, "epoch": e, "step": s,
+        "rank": r}, after that step.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import json
 import os
 import signal
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +49,9 @@ def act_on(action: dict[str, Any]) -> None:
         if now == (action["epoch"], action["step"], action.get("rank", 0)):
             if action["do"] == "raise":
                 raise ValueError("planted")
+            if action["do"] == "sleep":
+                time.sleep(2)
+                return
             os.kill(os.getpid(), getattr(signal, action["do"]))
 
     Classifier.on_train_batch_end = acting  # type: ignore[method-assign]

@@ -84,6 +84,16 @@ def test_names_that_leave_their_folder(tmp_path, name):
     assert repr(name) in str(caught.value)
 
 
+def test_a_member_without_a_name(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"X": b"x", "B.jpg": b"b"})
+    data = bytearray(path.read_bytes())
+    # In the directory, the name's one byte becomes one of the extra field that follows it.
+    struct.pack_into("<HH", data, data.index(b"PK\x01\x02") + 28, 0, 1)
+    path.write_bytes(data)
+    with pytest.raises(InputError, match="leave their folder"):
+        Archive(path)
+
+
 def test_two_members_of_one_image(tmp_path):
     members = {f"{folder}/{i}.jpg": b"a" for i in range(7) for folder in ("a", "b")}
     path = make_zip(tmp_path / "a.zip", members)

@@ -131,6 +131,18 @@ def test_the_loss_of_a_rank_ends_the_others(data, tmp_path, action, cause):
     assert (folder / "failure-1.json").exists() == (action == "raise")
 
 
+def test_a_rank_that_lags_changes_nothing(data, trained, tmp_path):
+    act = {"do": "sleep", "epoch": 1, "step": 0, "rank": 1}
+    done = work(data, tmp_path, model=RESNET, training=TWO, action=act)
+    assert done.returncode == 0, done.stderr
+    for name in ("model.ckpt", "last.ckpt"):
+        first, second = (
+            torch.load(out / name, weights_only=True)["state_dict"]
+            for out in (trained[0] / "fold0", tmp_path)
+        )
+        assert [key for key in first if not torch.equal(first[key], second[key])] == []
+
+
 def test_a_signal_ends_all_ranks_at_once(data, tmp_path):
     act = {"do": "SIGTERM", "epoch": 0, "step": 1, "rank": 0}
     done = work(data, tmp_path, training=TWO, action=act)

@@ -1,9 +1,6 @@
-from pathlib import Path
-
 import explain_examples
 import numpy as np
 import pandas as pd
-import pytest
 
 from melanoma import config
 from melanoma.explain import run
@@ -64,18 +61,3 @@ def test_an_image_model_needs_no_metadata(tmp_path):
 def test_nothing_to_explain(tmp_path):
     assert _explain(tmp_path, count=0).empty
     assert "0 val images" in (tmp_path / "gradcam" / "index.html").read_text()
-
-
-def test_a_failure_leaves_the_old_folder(tmp_path):
-    old = tmp_path / "gradcam" / "index.html"
-    old.parent.mkdir()
-    old.write_text("old")
-
-    def fail(folder: Path) -> None:
-        (folder / "half.png").write_bytes(b"")
-        raise RuntimeError
-
-    with pytest.raises(RuntimeError), run._whole_folder(old.parent) as folder:
-        fail(folder)
-    assert old.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["gradcam"]

@@ -44,6 +44,13 @@ def test_round_trip(tmp_path):
     [
         ({"format": "other"}, "no checkpoint of this pipeline"),
         ({"version": checkpoints.VERSION + 1}, r"format version 2.*train again"),
+        ({"format": torch.ones(2)}, "no checkpoint of this pipeline"),
+        ({"version": torch.ones(2)}, r"format version tensor.*train again"),
+        ({"classes": ["MEL", "NV"]}, "does not fit this version"),
+        ({"epoch": None}, "does not fit this version"),
+        ({"experiment": torch.ones(2)}, "does not fit this version"),
+        ({"encoder": [1]}, "does not fit this version"),
+        ({"state_dict": [1]}, "does not fit this version"),
         ({"experiment": "{}"}, "does not fit this version"),
         ({"encoder": {}}, "does not fit this version"),
         ({"state_dict": {}}, "does not fit this version"),
@@ -69,6 +76,30 @@ def test_broken_files_are_refused(tmp_path):
             load_model(path)
     torch.save([1, 2], path)
     with pytest.raises(InputError, match="no checkpoint of this pipeline"):
+        load_model(path)
+
+
+def test_one_changed_bit_is_noticed(tmp_path):
+    path = tmp_path / "model.ckpt"
+    model = written(path)
+    data = bytearray(path.read_bytes())
+    weights = model.classifier[0].weight.detach().numpy().tobytes()
+    data[data.index(weights) + len(weights) // 2] ^= 1
+    path.write_bytes(data)
+    assert torch.load(path, weights_only=True), "torch alone does not notice"
+    with pytest.raises(InputError, match=r"its part 'archive/data/\d+' has changed since"):
+        load_model(path)
+
+
+def test_a_failing_disk_is_not_the_files_fault(tmp_path, monkeypatch):
+    path = tmp_path / "model.ckpt"
+    written(path)
+
+    def fail(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(checkpoints.zipfile.ZipFile, "testzip", fail)
+    with pytest.raises(OSError, match="Input/output error"):
         load_model(path)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 import training_examples
 
-from melanoma.errors import InputError
+from melanoma.errors import FaultError, InputError
 from melanoma.training import history
 from melanoma.training.resume import (
     NO_NOTICE,
@@ -80,6 +80,7 @@ def test_the_same_error_without_a_new_epoch_stops_the_third_start(tmp_path):
         ((1, ValueError("a")), (2, ValueError("a"))),
         ((1, ValueError("a")), (1, ValueError("b"))),
         ((1, RuntimeError("NCCL error")), (1, RuntimeError("NCCL error"))),
+        ((1, FaultError("no room")), (1, FaultError("no room"))),
     ],
 )
 def test_other_errors_do_not(tmp_path, first, second):

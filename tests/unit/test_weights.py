@@ -41,9 +41,10 @@ def test_needs_no_torch():
         ({"pretrained": False}, None),
         ({"pretrained": False, "backbone": "vgg11"}, None),
         ({"image": False}, None),
-        ({"weights": "https://example.org/a/my%20own.pth?token=1"}, "my own.pth"),
+        ({"weights": "https://example.org/a/my%20own.pth?token=1"}, "my_own.pth"),
         ({"weights": "models/mine-0123abcd.pth", "backbone": "vgg11"}, "mine-0123abcd.pth"),
-        ({"weights": "models/100%25.pth"}, "100%25.pth"),
+        ({"weights": "models/100%25.pth"}, "100_25.pth"),
+        ({"weights": "$(rm x) {y};\n'.pth"}, "__rm_x___y____.pth"),
     ],
 )
 def test_weights_file(settings, name):

@@ -1,4 +1,7 @@
-from melanoma import cluster, isic, weights
+from pathlib import Path
+from shlex import quote
+
+from melanoma import cluster, isic, run_lock, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
 from melanoma.errors import InputError
@@ -12,6 +15,8 @@ except InputError as error:
 
 SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
 cluster.outlive_outages()
+if workflow.is_main_process:
+    RUN_LOCK = run_lock.outlive_kills(Path(".snakemake"))
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
@@ -235,6 +240,37 @@ def evaluation_targets():
 def explanation_targets():
     """Heat maps of the main experiment; metadata alone has none."""
     return ["results/gradcam"] if MAIN.model.image else []
+
+
+def provenance_tables():
+    """What the results are made from: their hashes are written down."""
+    metadata = CONFIG.data.train.metadata
+    return [
+        "resources/isic2019/train/ground_truth.csv",
+        *(["resources/isic2019/train/metadata.csv"] if metadata else []),
+        "results/catalogue/train.csv",
+        "results/splits.csv",
+    ]
+
+
+def provenance_results():
+    """What is made and used further, likewise."""
+    return [
+        *expand(
+            "results/training/{experiment}/fold{fold}/{file}",
+            experiment=EXPERIMENTS,
+            fold=FOLDS,
+            file=["model.ckpt", "decision.json"],
+        ),
+        *expand(
+            "results/predictions/{experiment}/{subset}{kind}.csv",
+            experiment=EXPERIMENTS,
+            subset=SUBSETS,
+            kind=["", "_calibrated"],
+        ),
+        *expand("results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS),
+        "results/evaluation/comparison.csv",
+    ]
 
 
 def data_targets():

@@ -275,7 +275,7 @@ rule comparison_figure:
 rule provenance:
     """What the results were made from, with and on."""
     input:
-        tables=["results/catalogue/train.csv", "results/splits.csv"],
+        tables=provenance_tables(),
         recipes=sorted(
             {
                 f"results/images/train/{e.images.recipe}.json"
@@ -287,9 +287,7 @@ rule provenance:
             experiment=EXPERIMENTS,
             fold=FOLDS,
         ),
-        metrics=expand(
-            "results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS
-        ),
+        results=provenance_results(),
     output:
         in_report("results/provenance.json", "provenance", "Provenance", "provenance"),
     log:

@@ -28,7 +28,7 @@ rule train:
         execution=get_execution,
         launcher=get_launcher,
         weights=lambda wildcards, input: (
-            f"--weights {input.weights}" if input.weights else ""
+            f"--weights {quote(input.weights)}" if input.weights else ""
         ),
         output=subpath(output.model, parent=True),
         tensorboard="logs/tensorboard/{experiment}/fold{fold}",

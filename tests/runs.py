@@ -1,4 +1,4 @@
-"""One finished run of the whole workflow on a micro configuration, and ways to start Snakemake."""
+"""The whole workflow on a micro configuration, started as a user does."""
 
 from __future__ import annotations
 
@@ -8,10 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 import yaml
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[1]
 
 MICRO = {
     "images": {"size": 32, "shards": 2},
@@ -77,12 +76,3 @@ def planned(result: subprocess.CompletedProcess[str]) -> dict[str, int]:
         return {}
     rows = [line.split() for line in table[1].splitlines() if line.strip()]
     return {name: int(count) for name, count in rows if name != "all"}
-
-
-@pytest.fixture(scope="session")
-def finished_run(archive_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Working directory of a finished run. Read only, please."""
-    directory = tmp_path_factory.mktemp("run")
-    write_config(directory, micro_config(archive_folder))
-    snakemake(directory)
-    return directory
