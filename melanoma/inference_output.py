@@ -12,11 +12,7 @@ import pandas as pd
 
 from melanoma import isic
 from melanoma.inference import CALIBRATED, UNCALIBRATED, UNDECIDED
-
-STATEMENT = (
-    "Research software, no medical device: nothing here is a diagnosis, and no one's treatment "
-    "may be decided by it."
-)
+from melanoma.notice import NO_MEDICAL_DEVICE
 
 _PARTS_SHOWN = 3
 """Classes named in a line of the table."""
@@ -46,7 +42,7 @@ def _as_csv(table: pd.DataFrame, models: Sequence[Path]) -> str:
 
 def _as_json(table: pd.DataFrame, models: Sequence[Path]) -> str:
     value = {
-        "statement": STATEMENT,
+        "statement": NO_MEDICAL_DEVICE,
         "models": [str(model) for model in models],
         "predictions": [_record(row) for row in table.to_dict("records")],
     }
@@ -126,7 +122,7 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
     failed = len(table) - len(good)
     if failed:
         notes.append(f"{failed} of {len(table)} files could not be read.")
-    return [*notes, STATEMENT]
+    return [*notes, NO_MEDICAL_DEVICE]
 
 
 FORMS: dict[str, Callable[[pd.DataFrame, Sequence[Path]], str]] = {

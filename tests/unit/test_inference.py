@@ -11,6 +11,7 @@ import pytest
 from melanoma import files, images, inference, inference_input, inference_output, isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, fit_decision
+from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import load_model
 
@@ -220,9 +221,9 @@ def test_the_forms(models, photographs):
     assert lines[2].startswith("a ")
     assert isic.DIAGNOSIS_NAMES[table["predicted"].iloc[0]] in lines[2]
     assert "2 models, averaged" in text
-    assert text.endswith(inference_output.STATEMENT + "\n")
+    assert text.endswith(NO_MEDICAL_DEVICE + "\n")
     value = json.loads(inference_output.render(table, "json", models=models))
-    assert value["statement"] == inference_output.STATEMENT
+    assert value["statement"] == NO_MEDICAL_DEVICE
     first = value["predictions"][0]
     assert first["probabilities"]["calibrated"]["MEL"] == table["MEL_calibrated"].iloc[0]
     assert first["metadata"] == {"age": 40.0, "sex": None, "site": None}
