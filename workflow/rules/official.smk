@@ -49,7 +49,7 @@ rule official:
             directory("results/official"),
             patterns=["{page,scores|per_class|confusion}.{ending,csv|svg}"],
             caption="../report/official.rst",
-            category="Evaluation",
+            category=plan.category("Evaluation"),
             labels=get_official_labels,
         ),
     log:

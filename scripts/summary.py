@@ -1,0 +1,28 @@
+"""Write the headline figures, the comparison, the model card and the provenance to read."""
+
+from pathlib import Path
+
+from melanoma.config import Experiment
+from melanoma.logs import job_log
+from melanoma.pages.summary import Sources, write_summary
+
+with job_log(snakemake.log[0]):
+    paths = snakemake.input
+    write_summary(
+        [Experiment.from_settings(settings) for settings in snakemake.params.settings],
+        Sources(
+            metrics=[Path(path) for path in paths.metrics],
+            histories=[Path(path) for path in paths.histories],
+            per_class=Path(paths.per_class),
+            subgroups=Path(paths.subgroups),
+            audit=Path(paths.audit),
+            provenance=Path(paths.provenance),
+            ground_truth=Path(paths.ground_truth),
+        ),
+        results=Path(snakemake.params.results),
+        pages=[Path(path) for path in snakemake.output.pages],
+        opening=Path(snakemake.output.opening),
+        card=Path(snakemake.output.card),
+        models=list(snakemake.params.models),
+        captions=dict(snakemake.params.captions),
+    )
