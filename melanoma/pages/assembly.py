@@ -30,6 +30,9 @@ _LARGE = 400_000
 
 _JPEG_QUALITY = 88
 
+_NAMES = frozenset({"figure", "point"})
+"""Columns that hold names of the code, written with underscores."""
+
 _TITLES = {"predictive_values.csv": "Predictive values at other prevalences"}
 """Title of a page's further tables, by file name."""
 
@@ -77,9 +80,12 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
 
 
 def _read(path: Path) -> pd.DataFrame:
-    """A table as it is shown."""
+    """A table as it is shown: names in words, and no column that is empty throughout."""
     if path.name != "splits_audit.csv":
-        return pd.read_csv(path)
+        table = pd.read_csv(path)
+        for column in _NAMES & set(table.columns):
+            table[column] = table[column].str.replace("_", " ")
+        return table.dropna(axis="columns", how="all") if len(table) else table
     # Counts and shares stand in one column: each number is written by itself.
     table = pd.read_csv(path, dtype="str", keep_default_na=False)
     for column in (*PARTS, "all"):

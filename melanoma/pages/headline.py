@@ -20,8 +20,8 @@ FIGURES = {
     "weighted_f1": "weighted F1",
     "macro_auroc": "macro AUROC",
     "melanoma_auroc": "melanoma AUROC",
-    "melanoma_sensitivity": "melanoma sensitivity, by the decided class",
-    "melanoma_specificity": "melanoma specificity, by the decided class",
+    "melanoma_sensitivity": "melanoma sensitivity, by the predicted class",
+    "melanoma_specificity": "melanoma specificity, by the predicted class",
 }
 """Headline figures of metrics.json, in reading order."""
 

@@ -215,6 +215,18 @@ def test_without_rows_there_is_no_figure(results):
     assert "<img" in to_html(build(page, "", results))
 
 
+def test_what_says_nothing_is_left_out(results):
+    (results / "evaluation").mkdir()
+    (results / "evaluation/comparison.svg").write_bytes(SVG)
+    (results / "evaluation/comparison.csv").write_text(
+        "experiment,figure,value,low,high,difference\nfusion,macro_f1,0.5,,,\n"
+    )
+    page = to_html(build(plan.COMPARISON, "", results))
+    assert "macro f1" in page
+    assert "difference" not in page
+    assert ">0.500<" in page
+
+
 def test_pages_of_an_experiment_are_its_own(results):
     (results / "evaluation/fusion").mkdir(parents=True)
     for name in ("roc", "pr"):

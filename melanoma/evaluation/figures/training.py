@@ -14,7 +14,7 @@ from melanoma.evaluation.figures import parts
 
 _PANELS = (
     ("Loss", ("train_loss", "val_loss")),
-    ("Validation: by decided class", ("val_balanced_accuracy", "val_accuracy")),
+    ("Validation: by predicted class", ("val_balanced_accuracy", "val_accuracy")),
     ("Validation: F1 and AUROC", ("val_macro_f1", "val_macro_auroc")),
     ("Learning rate", ("lr_head", "lr_stem")),
     ("Images per second", ("images_per_second",)),
@@ -72,6 +72,7 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
         axes[4].set_ylim(bottom=0)
         axes[5].set_ylim(bottom=0)
         if not table["gpu_memory_gb"].any():
+            axes[5].clear()
             parts.note(axes[5], "no GPU: trained on the CPU")
         folds = table["fold"].nunique()
         note = f"; one line for each of {folds} folds" if folds > 1 else ""
