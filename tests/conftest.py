@@ -24,3 +24,14 @@ def archive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("archive")
     write_archive(folder, images=64, test_images=24, seed=7, sizes=MICRO_SIZES)
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_run(archive_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Working directory of a finished run of the whole workflow. Read only, please."""
+    from runs import micro_config, snakemake, write_config
+
+    directory = tmp_path_factory.mktemp("run")
+    write_config(directory, micro_config(archive_folder))
+    snakemake(directory)
+    return directory

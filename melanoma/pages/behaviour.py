@@ -12,7 +12,7 @@ ul { margin: 6px 0; padding-left: 22px; max-width: 100ch; }
   border-radius: 8px; width: fit-content; max-width: 100%; }
 .table { margin: 12px 0; }
 th, td { padding: 4px 14px 4px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
-td { max-width: 60ch; min-width: min-content; overflow-wrap: break-word; }
+td { max-width: 60ch; }
 tbody tr:last-child td { border-bottom: 0; }
 tbody tr:hover { background: var(--paper); }
 .number, th.number button { text-align: right; white-space: nowrap; }

@@ -17,7 +17,7 @@ STYLE = """
   :root { --paper: #14161a; --card: #1f2228; --ink: #eceef1; --quiet: #b3b8c1; --line: #454a54;
     --right: #56c596; --wrong: #ff8a80; --focus: #8ab4f8; --track: #353a43; } }
 * { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
+body { margin: 0; background: var(--paper); color: var(--ink); overflow-wrap: break-word;
   font: 15px/1.45 system-ui, "DejaVu Sans", Arial, sans-serif; }
 header, main, footer { max-width: 1720px; margin: 0 auto; padding: 0 20px; }
 h1 { font-size: 1.5rem; margin: 18px 0 6px; }
