@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -123,9 +124,10 @@ class Board:
 
 
 def settings(experiment: config.Experiment) -> dict[str, bool | int | float | str]:
-    """An experiment's settings as TensorBoard takes them: one level, no lists."""
-    values: dict[str, bool | int | float | str] = {"experiment": experiment.name}
-    for section, found in experiment.model_dump(mode="json", exclude={"name"}).items():
+    """What decides an experiment's results, as TensorBoard takes it: one level, no lists."""
+    sections = json.loads(experiment.result_settings())
+    values: dict[str, bool | int | float | str] = {"experiment": sections.pop("name")}
+    for section, found in sections.items():
         for key, value in found.items():
             plain = isinstance(value, bool | int | float | str)
             text = ", ".join(map(str, value)) if isinstance(value, list) else "none"

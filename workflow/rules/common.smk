@@ -1,6 +1,7 @@
+import sys
 from pathlib import Path
 
-from melanoma import cluster, isic, weights
+from melanoma import cluster, isic, messages, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
 from melanoma.errors import InputError
