@@ -31,6 +31,18 @@ EXECUTION_KEYS = ("nodes", "gpus_per_node", "accelerator", "compile", "resident"
 
 OVERRIDABLE = ("images", "model", "training")
 
+BACKBONES = (
+    "resnet18",
+    "resnet34",
+    "resnet50",
+    "resnet101",
+    "densenet121",
+    "efficientnet_v2_s",
+    "convnext_tiny",
+    "swin_v2_t",
+)
+"""Backbones that the tests train, save, explain and export; others of torchvision may work."""
+
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
@@ -115,7 +127,10 @@ class Splits(_Section):
 class Model(_Section):
     """The classifier: image features and metadata, fused."""
 
-    backbone: str = Field("resnet50", description="A torchvision classification model's name.")
+    backbone: str = Field(
+        "resnet50",
+        description=f"A torchvision classification model's name. Tested: {', '.join(BACKBONES)}.",
+    )
     pretrained: bool = Field(True, description="Start the backbone from ImageNet weights.")
     weights: str | None = Field(
         None,
