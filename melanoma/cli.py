@@ -208,7 +208,11 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("images", type=Path, nargs="+", help="JPEG files, or folders of them")
     parser.add_argument(
-        "--model", type=Path, action="append", required=True, help="checkpoint; several: their mean"
+        "--model",
+        type=Path,
+        action="append",
+        required=True,
+        help="checkpoint (model.ckpt); given several times: their mean",
     )
     parser.add_argument("--age", type=float, help="years")
     parser.add_argument("--sex", help="female or male")

@@ -130,20 +130,36 @@ def predict_files(
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
     result = pd.concat(parts, ignore_index=True)
+    if gradcam_folder is not None:
+        log.info("heat maps are in %s", gradcam_folder)
+    if result["age"].isna().all() and (result[["sex", "site"]] == "").all(axis=None):
+        _tell_of_missing_metadata(members)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
 
 def _load(models: Sequence[Path], device: str) -> list[_Member]:
     members = []
     for path in models:
+        model = load_model(path, device)
         decision = Path(path).parent / "decision.json"
         known = files.read_json(decision) if decision.is_file() else None
         if known is None:
             log.warning("%s: none beside the checkpoint: uncalibrated", decision)
-        members.append(_Member(load_model(path, device), known))
+        members.append(_Member(model, known))
     if not members:
         raise InputError("no model: name a checkpoint (results/training/…/model.ckpt)")
     return members
+
+
+def _tell_of_missing_metadata(members: Sequence[_Member]) -> None:
+    used = {
+        field
+        for member in members
+        if member.model.experiment.model.metadata
+        for field in member.model.encoder.fields
+    }
+    if used:
+        log.info("no metadata given: %s count as missing", ", ".join(sorted(used)))
 
 
 def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, float]:

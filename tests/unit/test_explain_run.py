@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from melanoma import config
-from melanoma.explain import run
+from melanoma.explain import checks, run
 from melanoma.explain.selection import COLUMNS
 from melanoma.training.checkpoints import load_model
 
@@ -79,3 +79,16 @@ def test_a_failure_leaves_the_old_folder(tmp_path):
         fail(folder)
     assert old.read_text() == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["gradcam"]
+
+
+@pytest.mark.parametrize(
+    ("alike", "word"), [(0.2, "maps depend"), (0.7, "hardly depend"), (float("nan"), "all are")]
+)
+def test_maps_that_ignore_the_weights_are_warned_of(caplog, alike, word):
+    caplog.set_level("INFO")
+    table = pd.DataFrame(
+        [(checks.RANDOMISED, "head", 0.9), (checks.RANDOMISED, "stem", alike), ("other", "x", 1.0)],
+        columns=["check", "item", "value"],
+    )
+    run._tell_of(checks.alike(table))
+    assert word in caplog.text

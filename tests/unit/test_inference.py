@@ -214,6 +214,25 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
     assert names == ["a-2.png", "a.png"]
 
 
+def test_missing_metadata_are_told_once(models, photographs, caplog):
+    caplog.set_level("INFO")
+    inference.predict_files(photographs, models)
+    assert caplog.text.count("age, sex, site count as missing") == 1
+    caplog.clear()
+    inference.predict_files(photographs, models, metadata={"age": 40})
+    assert "count as missing" not in caplog.text
+
+
+@pytest.mark.parametrize(("likeliest", "told"), [("NV", True), ("MEL", False)])
+def test_two_answers_for_one_image_are_explained(models, photographs, likeliest, told):
+    table = inference.predict_files(photographs, models)
+    table["predicted"] = "MEL"
+    table[CALIBRATED] = 0.0
+    table[f"{likeliest}_calibrated"] = 1.0
+    text = inference_output.render(table, "table", models=models)
+    assert ("weighs all classes alike" in text) == told
+
+
 def test_the_forms(models, photographs):
     table = inference.predict_files(photographs, models, metadata={"age": 40})
     text = inference_output.render(table, "table", models=models)
