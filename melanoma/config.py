@@ -69,7 +69,8 @@ class Data(_Section):
 
     train: DataSet = Field(
         default_factory=lambda: _official("train"),
-        description="Images with known diagnosis: split into training, validation and test.",
+        description="Images with known diagnosis, split into training, validation and test; left "
+        "out: the official ISIC 2019 training set.",
     )
     test: DataSet | None = Field(
         None, description="The official test set, or null; used by `results/official` alone."
@@ -374,7 +375,7 @@ def _check_experiment(name: str, overrides: Any) -> None:
         if section not in OVERRIDABLE:
             raise InputError(
                 f"experiments.{name}.{section}: an experiment may override "
-                f"{', '.join(OVERRIDABLE)} and nothing else"
+                f"{', '.join(OVERRIDABLE)} and nothing else; {_nearest(section, OVERRIDABLE)}"
             )
 
 
