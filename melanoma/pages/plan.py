@@ -116,7 +116,11 @@ _EVALUATION = (
         "5 ROC and precision-recall",
         "curves",
         ("evaluation/{experiment}/roc.svg", "evaluation/{experiment}/pr.svg"),
-        files=("evaluation/{experiment}/roc.csv", "evaluation/{experiment}/pr.csv"),
+        files=(
+            "evaluation/{experiment}/roc.csv",
+            "evaluation/{experiment}/pr.csv",
+            "evaluation/{experiment}/bands.csv",
+        ),
     ),
     Page(
         "reliability",

@@ -231,6 +231,7 @@ def test_pages_of_an_experiment_are_its_own(results):
     (results / "evaluation/fusion").mkdir(parents=True)
     for name in ("roc", "pr"):
         (results / f"evaluation/fusion/{name}.svg").write_bytes(SVG)
+    for name in ("roc", "pr", "bands"):
         (results / f"evaluation/fusion/{name}.csv").write_text("a\n1\n")
     page = next(p for p in plan.experiment_pages(["val"]) if p.name == "curves")
     assert all("fusion" in path for path in page.inputs("fusion"))

@@ -44,6 +44,7 @@ rule evaluate:
                 "reliability",
                 "roc",
                 "pr",
+                "bands",
             ],
         ),
         confusion=expand(
@@ -82,6 +83,7 @@ rule figures:
                 "reliability",
                 "roc",
                 "pr",
+                "bands",
                 *(f"confusion_{subset}" for subset in SUBSETS),
             ],
         ),
