@@ -71,7 +71,8 @@ def _sensitivity(hits: Floats, false: Floats, grid: Floats) -> Floats:
 
 def _precision(hits: Floats, false: Floats, grid: Floats) -> Floats:
     """Precision at the first threshold that reaches each recall."""
-    place = np.searchsorted(hits / hits[-1], grid - 1e-12)
+    # At recall 0 the first hit, not the rows above it.
+    place = np.searchsorted(hits / hits[-1], np.maximum(grid - 1e-12, 1e-12))
     taken = np.maximum(hits + false, 1e-12)
     return (hits / taken)[np.minimum(place, len(hits) - 1)]
 

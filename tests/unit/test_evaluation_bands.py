@@ -32,6 +32,8 @@ def test_bands_hold_the_curve_and_do_not_fill_the_square(judged):
     inside = (roc["low"] - 0.02 <= reached) & (reached <= roc["high"] + 0.02)
     assert inside.mean() > 0.95
     assert (roc["high"] - roc["low"]).mean() < 0.5
+    first = table[(table["curve"] == "pr") & (table["abscissa"] == 0)]
+    assert (first["low"] > 0).all(), "precision of the first hit, not of the rows above it"
 
 
 def test_a_curve_that_every_row_counts_once_in_is_the_usual_one(judged):
