@@ -293,10 +293,15 @@ def _demo_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run_demo_data(options: argparse.Namespace) -> int:
+    from melanoma.progress import Progress
     from melanoma.synthetic import write_archive
 
     write_archive(
-        options.folder, images=options.images, test_images=options.test_images, seed=options.seed
+        options.folder,
+        images=options.images,
+        test_images=options.test_images,
+        seed=options.seed,
+        progress=Progress("drawing").tell,
     )
     return 0
 

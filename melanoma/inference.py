@@ -22,6 +22,7 @@ from melanoma.evaluation.calibration import apply_decision
 from melanoma.images import prepare
 from melanoma.inference_input import FIELDS, find_images, why_wrong
 from melanoma.prediction import predict_store
+from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ COLUMNS = (
 )
 """Columns of a table of predictions."""
 
-_BATCH = 64
+_BATCH = 16
 """Files read and predicted at a time: bounds memory whatever the folder."""
 
 
@@ -116,19 +117,15 @@ def predict_files(
     point, threshold = _threshold(members, operating_point)
     names = _picture_names(found)
     parts = []
+    progress = Progress("predicting")
     for start in range(0, len(found), _BATCH):
-        log.info(
-            "predicting images %d to %d of %d",
-            start + 1,
-            min(start + _BATCH, len(found)),
-            len(found),
-        )
         table = _table_of(found[start : start + _BATCH], metadata)
         read = _read_files(table, members)
         _predict_batch(table, members, read, device=device, tta=tta)
         if gradcam_folder is not None:
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
+        progress.tell(start + len(table), len(found))
     result = pd.concat(parts, ignore_index=True)
     if gradcam_folder is not None:
         log.info("heat maps are in %s", gradcam_folder)
