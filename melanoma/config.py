@@ -36,7 +36,6 @@ BACKBONES = (
     "resnet34",
     "resnet50",
     "resnet101",
-    "densenet121",
     "efficientnet_v2_s",
     "convnext_tiny",
     "swin_v2_t",

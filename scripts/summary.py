@@ -7,9 +7,12 @@ from melanoma.logs import job_log
 from melanoma.pages.summary import Sources, write_summary
 
 with job_log(snakemake.log[0]):
-    paths = snakemake.input
+    paths, params = snakemake.input, snakemake.params
     write_summary(
-        [Experiment.from_settings(settings) for settings in snakemake.params.settings],
+        [
+            Experiment.from_settings(settings, execution)
+            for settings, execution in zip(params.settings, params.execution, strict=True)
+        ],
         Sources(
             metrics=[Path(path) for path in paths.metrics],
             histories=[Path(path) for path in paths.histories],
@@ -19,10 +22,10 @@ with job_log(snakemake.log[0]):
             provenance=Path(paths.provenance),
             ground_truth=Path(paths.ground_truth),
         ),
-        results=Path(snakemake.params.results),
+        results=Path(params.results),
         pages=[Path(path) for path in snakemake.output.pages],
         opening=Path(snakemake.output.opening),
         card=Path(snakemake.output.card),
-        models=list(snakemake.params.models),
-        captions=dict(snakemake.params.captions),
+        models=list(params.models),
+        captions=dict(params.captions),
     )

@@ -17,7 +17,8 @@ MICRO = {
     "model": {"backbone": "resnet18", "pretrained": False},
     "training": {
         "gpus_per_node": 0,
-        "batch_size": 16,
+        # No multiple of the default number of GPUs: nothing may fall back to it.
+        "batch_size": 18,
         "max_epochs": 2,
         "freeze_epochs": 1,
         "lr": 1.0e-3,

@@ -132,6 +132,9 @@ rule summary:
     params:
         code=code_version("melanoma.pages"),
         settings=[e.result_settings() for e in EXPERIMENTS.values()],
+        execution=lambda wildcards, resources: [
+            e.execution_settings() for e in EXPERIMENTS.values()
+        ],
         models=expand(
             "results/training/{experiment}/fold{fold}/model.ckpt",
             experiment=MAIN.name,
