@@ -1,4 +1,4 @@
-"""Ways to start Snakemake as a user does, and a configuration that takes it a minute."""
+"""The whole workflow on a micro configuration, started as a user does."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ MICRO = {
     "model": {"backbone": "resnet18", "pretrained": False},
     "training": {
         "gpus_per_node": 0,
-        # No multiple of the default number of GPUs: nothing may fall back to it.
-        "batch_size": 18,
+        "batch_size": 16,
         "max_epochs": 2,
         "freeze_epochs": 1,
         "lr": 1.0e-3,

@@ -6,6 +6,7 @@ import pytest
 import training_examples as examples
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams import plugin_data_pb2
+from tensorboard.summary.writer import event_file_writer
 
 from melanoma import board, isic
 from melanoma.board import Board, Samples, draw_samples, sample_positions
@@ -66,8 +67,10 @@ def test_a_model_without_images_shows_none(tmp_path):
     assert read(job.tensorboard).Tags()["images"] == ["confusion"]
 
 
-def test_a_new_start_replaces_what_it_repeats(tmp_path):
+def test_a_new_start_replaces_what_it_repeats(tmp_path, monkeypatch):
     for first, epochs in ((0, 4), (2, 3)):
+        # TensorBoard reads files in the order of the seconds in their names.
+        monkeypatch.setattr(event_file_writer.time, "time", lambda now=first: 1e9 + now)
         written = Board(tmp_path, first)
         for epoch in range(first, epochs):
             written.epoch({"epoch": epoch, "loss": first}, {"recall": [np.nan] * 8}, epoch)

@@ -1,7 +1,7 @@
 """What a user types in a fresh clone, before any data is there."""
 
 import pytest
-from conftest import planned, snakemake, write_config
+from runs import planned, snakemake, write_config
 
 RULES = {
     "weights",

@@ -4,7 +4,7 @@ import json
 
 import pytest
 import yaml
-from conftest import ROOT, micro_config, planned, snakemake
+from runs import ROOT, micro_config, planned, snakemake
 
 OUTER = """
 configfile: "config/config.yaml"

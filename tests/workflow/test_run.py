@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from conftest import ROOT, planned, snakemake
+from runs import ROOT, planned, snakemake
 
 TRAINING = {"train", "predict", "calibrate", "combine", "evaluate", "figures", "compare"}
 IMAGES = {"remove_hair", "resize", "pack"}
