@@ -16,6 +16,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from melanoma import isic
+from melanoma.backbones import BACKBONES
 from melanoma.errors import InputError
 
 HairRemoval = Literal["lines", "dullrazor", "none"]
@@ -30,17 +31,6 @@ EXECUTION_KEYS = ("nodes", "gpus_per_node", "accelerator", "compile", "resident"
 """Training keys that change how, not what, is computed: a change of them re-trains nothing."""
 
 OVERRIDABLE = ("images", "model", "training")
-
-BACKBONES = (
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "efficientnet_v2_s",
-    "convnext_tiny",
-    "swin_v2_t",
-)
-"""Backbones that the tests train, save, explain and export; others of torchvision may work."""
 
 
 class _Section(BaseModel):

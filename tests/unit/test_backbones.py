@@ -6,7 +6,8 @@ import pytest
 import torch
 import training_examples as examples
 
-from melanoma import config, export
+from melanoma import export
+from melanoma.backbones import BACKBONES
 from melanoma.explain.cam import compute_maps, predict_probabilities
 from melanoma.training.checkpoints import load_model
 from melanoma.training.run import train
@@ -19,7 +20,7 @@ def data(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("backbone", config.BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_a_backbone_goes_the_whole_way(data, tmp_path, backbone):
     # Both stages, one step each; a rate that moves the stem too.
     training = {"max_epochs": 2, "freeze_epochs": 1, "lr": 0.01}

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from melanoma import config
+from melanoma.backbones import BACKBONES
 from melanoma.errors import InputError
 from melanoma.model import IMAGENET_MEAN, IMAGENET_STD, METADATA_FEATURES, FusionModel, to_input
 
@@ -25,7 +26,7 @@ def test_to_input_normalises_in_rgb_order():
     assert to_input(torch.zeros(2, 5, 5, 3, dtype=torch.uint8)).shape == (2, 3, 5, 5)
 
 
-@pytest.mark.parametrize("backbone", config.BACKBONES)
+@pytest.mark.parametrize("backbone", BACKBONES)
 def test_backbones(backbone):
     network = model(backbone=backbone)
     seen = {}

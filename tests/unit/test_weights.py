@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from melanoma import config
+from melanoma.backbones import OFFICIAL_WEIGHTS
 from melanoma.errors import InputError
 from melanoma.weights import (
     BASE_URL,
-    OFFICIAL_WEIGHTS,
     digest_in_name,
     fetch_weights,
     weights_file,
@@ -95,7 +95,3 @@ def test_fetch_weights_holds_the_file_to_its_name(tmp_path):
     with pytest.raises(InputError, match=f"expected sha256 00000000, found {digest}"):
         fetch_weights(config.Model(weights=str(bad)), target)
     assert target.resolve() == unnamed
-
-
-def test_every_tested_backbone_has_weights():
-    assert set(OFFICIAL_WEIGHTS) == set(config.BACKBONES)
