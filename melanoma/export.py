@@ -188,7 +188,7 @@ def _onnx_packages() -> tuple[Any, Any]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"ONNX export: {error.name} is not installed; pip install 'melanoma[export]'"
+            f"ONNX export: {error.name} is not installed; pip install onnx onnxruntime onnxscript"
         ) from None
     return onnx, onnxruntime
 
