@@ -61,7 +61,9 @@ def with_interval(value: float, low: float, high: float) -> str:
     text = number_text(value)
     if not text or math.isnan(low) or math.isnan(high):
         return text
-    return f"{text} ({number_text(low)} to {number_text(high)})"
+    # Ends as exact as the value: a share of 0.125 has no end of 0.00914.
+    exact = number_text if 0 < abs(value) < _SMALL else "{:.3f}".format
+    return f"{text} ({exact(low)} to {exact(high)})"
 
 
 def grid(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> Grid:

@@ -44,11 +44,17 @@ def test_numbers_are_short(value, whole, expected):
 
 
 @pytest.mark.parametrize(
-    ("ends", "expected"),
-    [((0.684, 0.74), "0.712 (0.684 to 0.740)"), ((np.nan, np.nan), "0.712")],
+    ("value", "ends", "expected"),
+    [
+        (0.712, (0.684, 0.74), "0.712 (0.684 to 0.740)"),
+        (0.125, (0.00914, 0.689), "0.125 (0.009 to 0.689)"),
+        (0.0, (0.0, 0.708), "0.000 (0.000 to 0.708)"),
+        (0.0012, (0.00034, 0.0031), "0.0012 (0.00034 to 0.0031)"),
+        (0.712, (np.nan, np.nan), "0.712"),
+    ],
 )
-def test_a_value_stands_with_its_interval(ends, expected):
-    assert with_interval(0.712, *ends) == expected
+def test_a_value_stands_with_its_interval(value, ends, expected):
+    assert with_interval(value, *ends) == expected
 
 
 def test_columns_of_intervals_become_one():

@@ -64,7 +64,6 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
             axis.set_title(title)
             if len(columns) > 1:
                 axis.legend(loc="best")
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes[1].set_ylim(0, 1.02)
         axes[2].set_ylim(0, 1.02)
         if (table["lr_head"] > 0).any():
@@ -74,6 +73,8 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
         if not table["gpu_memory_gb"].any():
             axes[5].clear()
             parts.note(axes[5], "no GPU: trained on the CPU")
+        # Last, since clearing one of axes that share their epochs resets them all.
+        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
         folds = table["fold"].nunique()
         note = f"; one line for each of {folds} folds" if folds > 1 else ""
         figure.supxlabel(f"epoch{note}; dotted: the backbone starts to learn", fontsize=11)
