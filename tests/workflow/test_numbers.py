@@ -6,7 +6,7 @@ import shutil
 import pandas as pd
 import pytest
 import yaml
-from conftest import MICRO, ROOT, planned, snakemake, write_config
+from runs import MICRO, ROOT, planned, snakemake, write_config
 
 from melanoma.submission import read_submission
 

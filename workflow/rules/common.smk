@@ -197,6 +197,16 @@ def pages_in_report(pages, experiment=None):
     ]
 
 
+def get_captions(pages):
+    """The captions that a page repeats above its figures: name -> text."""
+    names = sorted({page.caption for page in pages})
+    # Asked of Snakemake, since the workflow may be a module that lies elsewhere.
+    paths = {name: workflow.source_path(f"../report/{name}.rst") for name in names}
+    return {
+        name: Path(path).read_text(encoding="utf-8") for name, path in paths.items()
+    }
+
+
 def page_inputs(pages, experiment=""):
     """What pages are made of."""
     names = [name for page in pages for name in page.inputs(experiment)]

@@ -1,13 +1,3 @@
-def get_captions(pages):
-    """The captions that a page repeats above its figures: name -> text."""
-    names = sorted({page.caption for page in pages})
-    # Asked of Snakemake, since the workflow may be a module that lies elsewhere.
-    paths = {name: workflow.source_path(f"../report/{name}.rst") for name in names}
-    return {
-        name: Path(path).read_text(encoding="utf-8") for name, path in paths.items()
-    }
-
-
 rule data_pages:
     """The report's pages on the data: what was trained on, and that no lesion is in two parts."""
     input:
