@@ -1,4 +1,4 @@
-"""Write the submission for the official test set, score it and draw the score."""
+"""Write the submission for the official test set, score it, draw the score and its page."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ import pandas as pd
 from melanoma.evaluation.figures import draw_official
 from melanoma.evaluation.official import evaluate_official
 from melanoma.logs import job_log
+from melanoma.pages import plan
+from melanoma.pages.assembly import write_pages
 
 with job_log(snakemake.log[0]):
     folder = Path(snakemake.output[0])
@@ -20,3 +22,4 @@ with job_log(snakemake.log[0]):
         resamples=snakemake.params.bootstrap,
     )
     draw_official(folder, folder)
+    write_pages({folder / "index.html": plan.OFFICIAL}, snakemake.params.captions, folder.parent)

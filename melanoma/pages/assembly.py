@@ -33,8 +33,14 @@ _JPEG_QUALITY = 88
 _NAMES = frozenset({"figure", "point"})
 """Columns that hold names of the code, written with underscores."""
 
-_TITLES = {"predictive_values.csv": "Predictive values at other prevalences"}
-"""Title of a page's further tables, by file name."""
+_TITLES = {
+    "predictive_values.csv": "Predictive values at other prevalences",
+    "official/scores.csv": "Scores",
+    "official/per_class.csv": "Each class",
+    "official/confusion.csv": "True class by row, predicted class by column",
+    "official_matches.csv": "Official test images (a) that show a photograph of training (b)",
+}
+"""Title of a table where a page has several, by the end of its path."""
 
 
 def write_pages(
@@ -65,18 +71,22 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
     def paths(names: Sequence[str]) -> list[Path]:
         return [results / name.replace("{experiment}", experiment) for name in names]
 
-    title = page.title.partition(" ")[2]
+    title = page.title.lstrip("0123456789 ")
     heading = f"{title[0].upper()}{title[1:]}"
     tables = [_read(path) for path in paths(page.tables)]
     blocks: list[Block] = [Paragraph(" ".join(caption.split()))]
     if not tables or any(map(len, tables)):
         blocks += [picture(path, title) for path in paths(page.figures)]
     for path, table in zip(paths(page.tables), tables, strict=True):
-        name = _TITLES.get(path.name, "The numbers" if page.folded else "")
+        name = _title(path) or ("The numbers" if page.folded else "")
         blocks.append(Table(table, page.empty, title=name, folded=page.folded))
     saved = paths([*page.tables, *page.files])
     blocks += [Download(path.name, path.read_bytes(), "text/csv") for path in saved]
     return Document(f"{heading}: {experiment}" if experiment else heading, tuple(blocks))
+
+
+def _title(path: Path) -> str:
+    return next((title for end, title in _TITLES.items() if path.as_posix().endswith(end)), "")
 
 
 def _read(path: Path) -> pd.DataFrame:

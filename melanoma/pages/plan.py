@@ -172,6 +172,23 @@ METADATA = Page(
 )
 """Of an experiment that uses metadata."""
 
+OFFICIAL = Page(
+    "index",
+    "Evaluation",
+    "official score",
+    "official",
+    ("official/per_class.svg", "official/confusion.svg"),
+    (
+        "official/scores.csv",
+        "official/per_class.csv",
+        "official/confusion.csv",
+        "catalogue/official_matches.csv",
+    ),
+    subset="official",
+    empty="No image of the official test set is also in training.",
+)
+"""Written into results/official, which alone is asked for where the official test set is scored."""
+
 COMPARISON = Page(
     "comparison",
     "Evaluation",

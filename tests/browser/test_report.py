@@ -15,7 +15,7 @@ CHAPTERS = [plan.category(name) for name in plan.CATEGORIES]
 ITEMS = {
     "1 Data": [page.title for page in plan.DATA],
     "2 Training": ["1 training curves"],
-    "4 Explanation": ["1 gallery", "2 contact sheet", "3 checks of the maps"],
+    "4 Explanation": ["1 gallery", "2 contact sheet", "3 checks of the maps", plan.METADATA.title],
     "5 Provenance": [plan.MODEL_CARD.title, plan.PROVENANCE.title],
 }
 

@@ -175,7 +175,7 @@ def test_chapters_sort_in_reading_order():
 
 @pytest.mark.parametrize("subsets", [("val",), ("val", "test")])
 def test_pages_have_names_of_their_own_and_sort(subsets):
-    pages = [*plan.DATA, *plan.SUMMARY, *plan.experiment_pages(subsets)]
+    pages = [*plan.DATA, *plan.SUMMARY, plan.METADATA, *plan.experiment_pages(subsets)]
     pages += plan.explanation_pages(subsets[-1])
     assert len({page.name for page in pages}) == len(pages)
     assert {page.category for page in pages} == set(plan.CATEGORIES)
@@ -246,6 +246,21 @@ def test_pages_of_an_experiment_are_its_own(results):
     assert "<h1>ROC and precision-recall: fusion</h1>" in text
     assert text.count("data-picture>") == 2
     assert '<a download="roc.csv" href="data:text/csv' in text
+
+
+def test_the_official_score_is_one_page_with_a_title_for_each_table(results):
+    (results / "official").mkdir()
+    for name in ("per_class", "confusion", "scores"):
+        (results / f"official/{name}.svg").write_bytes(SVG)
+        (results / f"official/{name}.csv").write_text("images,n\nall,24\n")
+    matches = results / "catalogue/official_matches.csv"
+    matches.write_text("image_a,image_b\n")
+    page = to_html(build(plan.OFFICIAL, "Look.", results))
+    assert "<h1>Official score</h1>" in page
+    assert re.findall("<h2>(.*?)</h2>", page)[:2] == ["Scores", "Each class"]
+    assert plan.OFFICIAL.empty in page
+    matches.write_text("image_a,image_b\nA,B\n")
+    assert "a photograph of training (b)" in to_html(build(plan.OFFICIAL, "Look.", results))
 
 
 def test_a_large_bitmap_becomes_smaller(tmp_path):

@@ -149,17 +149,6 @@ def get_subset_catalogue(wildcards):
     return f"results/catalogue/{data_set}.csv"
 
 
-def get_official_labels(wildcards):
-    """What sorts a page of the official score in the report."""
-    names = {"scores": "official score", "per_class": "official score of each class"}
-    table = " (table)" if wildcards.ending == "csv" else ""
-    return {
-        "figure": names.get(wildcards.page, "official confusion matrix") + table,
-        "experiment": MAIN.name,
-        "subset": plan.SUBSETS["official"],
-    }
-
-
 def of_folds(pattern):
     """Input function: one file per fold of an experiment."""
     return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
