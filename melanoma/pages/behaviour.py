@@ -6,8 +6,10 @@ STYLE = """
 main { padding-bottom: 8px; }
 h2 { font-size: 1.15rem; margin: 22px 0 6px; }
 ul { margin: 6px 0; padding-left: 22px; max-width: 100ch; }
+.picture { overflow-x: auto; margin: 12px 0; }
 .figure { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px;
-  margin: 12px 0; }
+  cursor: zoom-in; }
+.figure.natural { max-width: none; cursor: zoom-out; }
 .scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
   border-radius: 8px; width: fit-content; max-width: 100%; }
 .table { margin: 12px 0; }
@@ -32,6 +34,9 @@ const pictures = document.querySelectorAll("img.figure");
 document.querySelectorAll("a[data-picture]").forEach((link, place) => {
   link.href = pictures[place].src;
 });
+for (const picture of pictures) {
+  picture.addEventListener("click", () => picture.classList.toggle("natural"));
+}
 for (const block of document.querySelectorAll(".table")) {
   const body = block.querySelector("tbody");
   const rows = [...body.rows];

@@ -165,7 +165,8 @@ def _html(block: Block) -> str:
         case Points(texts):
             return "<ul>" + "".join(f"<li>{escape(text)}</li>" for text in texts) + "</ul>"
         case Picture():
-            return f'<img class="figure" src="{_data_uri(block)}" alt="{escape(block.alt)}">'
+            image = f'<img class="figure" src="{_data_uri(block)}" alt="{escape(block.alt)}">'
+            return f'<div class="picture" title="Click for its full size">{image}</div>'
         case Table():
             return _table(block)
     raise TypeError(f"{type(block).__name__} is shown elsewhere")

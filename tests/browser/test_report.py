@@ -145,6 +145,19 @@ def test_tables_are_filtered(opened):
     assert len(rows_of(frame)) == 2
 
 
+def test_a_picture_is_shown_in_its_full_size_by_a_click(page, finished_run):
+    page.set_viewport_size({"width": 700, "height": 800})
+    page.goto((finished_run / "results/pages/classes.html").as_uri())
+    picture = page.locator("img.figure")
+    natural = picture.evaluate("one => one.naturalWidth")
+    assert picture.bounding_box()["width"] < 700
+    picture.click()
+    assert picture.bounding_box()["width"] == natural > 700
+    assert_whole(page)
+    picture.click()
+    assert picture.bounding_box()["width"] < 700
+
+
 @pytest.mark.parametrize("name", ["per_class.csv", "per_class.svg"])
 def test_numbers_and_figures_can_be_saved(opened, finished_run, name):
     frame = open_item(opened, "3 Evaluation", "4 figures of each class")
