@@ -217,7 +217,11 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     )
     parser.add_argument("images", type=Path, nargs="+", help="JPEG files, or folders of them")
     parser.add_argument(
-        "--model", type=Path, action="append", required=True, help="checkpoint; several: their mean"
+        "--model",
+        type=Path,
+        action="append",
+        required=True,
+        help="checkpoint (model.ckpt); given several times: their mean",
     )
     parser.add_argument("--age", type=float, help="years")
     parser.add_argument("--sex", help="female or male")
@@ -315,10 +319,15 @@ def _demo_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) ->
 
 
 def _run_demo_data(options: argparse.Namespace) -> int:
+    from melanoma.progress import Progress
     from melanoma.synthetic import write_archive
 
     write_archive(
-        options.folder, images=options.images, test_images=options.test_images, seed=options.seed
+        options.folder,
+        images=options.images,
+        test_images=options.test_images,
+        seed=options.seed,
+        progress=Progress("drawing").tell,
     )
     return 0
 

@@ -13,7 +13,14 @@ from pathlib import Path
 PACKAGE = Path(__file__).parent
 
 NO_RESULT = frozenset(
-    {"melanoma.config", "melanoma.errors", "melanoma.files", "melanoma.logs", "melanoma.style"}
+    {
+        "melanoma.board",
+        "melanoma.config",
+        "melanoma.errors",
+        "melanoma.files",
+        "melanoma.logs",
+        "melanoma.style",
+    }
 )
 """Modules that decide no result of those that import them: not followed.
 

@@ -24,6 +24,7 @@ from pydantic import (
 )
 
 from melanoma import isic
+from melanoma.backbones import BACKBONES
 from melanoma.errors import InputError
 
 HairRemoval = Literal["lines", "dullrazor", "none"]
@@ -74,7 +75,8 @@ class Data(_Section):
 
     train: DataSet = Field(
         default_factory=lambda: _official("train"),
-        description="Images with known diagnosis: split into training, validation and test.",
+        description="Images with known diagnosis, split into training, validation and test; left "
+        "out: the official ISIC 2019 training set.",
     )
     test: DataSet | None = Field(
         None, description="The official test set, or null; used by `results/official` alone."
@@ -132,7 +134,10 @@ class Splits(_Section):
 class Model(_Section):
     """The classifier: image features and metadata, fused."""
 
-    backbone: str = Field("resnet50", description="A torchvision classification model's name.")
+    backbone: str = Field(
+        "resnet50",
+        description=f"A torchvision classification model's name. Tested: {', '.join(BACKBONES)}.",
+    )
     pretrained: bool = Field(True, description="Start the backbone from ImageNet weights.")
     weights: str | None = Field(
         None,
@@ -383,7 +388,7 @@ def _check_experiment(name: str, overrides: Any) -> None:
         if section not in OVERRIDABLE:
             raise InputError(
                 f"experiments.{name}.{section}: an experiment may override "
-                f"{', '.join(OVERRIDABLE)} and nothing else"
+                f"{', '.join(OVERRIDABLE)} and nothing else; {_nearest(section, OVERRIDABLE)}"
             )
 
 

@@ -28,6 +28,9 @@ experiments:
   image_only: {model: {metadata: false}}
   no_hair_removal: {images: {hair_removal: none}}
 ```
+
+For one run a key can be given on the command line, for example
+`snakemake --config 'training={max_epochs: 5}'`; the other keys of that section stay as they are.
 """
 
 
@@ -77,9 +80,9 @@ def keys_page() -> str:
 def _rows(prefix: str, section: dict[str, Any], whole: dict[str, Any]) -> Iterator[str]:
     for name, entry in section.get("properties", {}).items():
         key = f"{prefix}.{name}"
-        default = f"`{json.dumps(entry['default'])}`" if "default" in entry else "needed"
-        if isinstance(entry.get("default"), dict):
-            default = "see below"
+        default = "needed" if name in section.get("required", []) else "see meaning"
+        if "default" in entry:
+            default = f"`{json.dumps(entry['default'])}`"
         inner = _resolve(entry, whole)
         meaning = entry.get("description", inner.get("description", ""))
         yield f"| `{key}` | {_type(entry, whole)} | {default} | {meaning} |\n"

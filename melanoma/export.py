@@ -23,6 +23,7 @@ from melanoma import files, isic
 from melanoma.errors import InputError
 from melanoma.metadata import MetadataEncoder
 from melanoma.model import FusionModel, to_input
+from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.training.checkpoints import TrainedModel, load_model
 
 log = logging.getLogger(__name__)
@@ -41,8 +42,6 @@ CHECKED = (1, 5)
 
 _TRACED = 2
 """Batch of the example: 1 would be taken for a constant."""
-
-STATEMENT = "Research software, no medical device: not for diagnosis or treatment."
 
 
 class _Exported(nn.Module):
@@ -81,7 +80,7 @@ def describe(model: TrainedModel) -> dict[str, Any]:
     }
     uses = settings.model.metadata
     return {
-        "statement": STATEMENT,
+        "statement": NO_MEDICAL_DEVICE,
         "classes": {name: isic.DIAGNOSIS_NAMES[name] for name in model.classes},
         "preprocessing": preprocessing if settings.model.image else None,
         "metadata": _metadata_contract(model.encoder) if uses else None,
@@ -189,7 +188,7 @@ def _onnx_packages() -> tuple[Any, Any]:
         import onnxscript  # noqa: F401
     except ImportError as error:
         raise InputError(
-            f"ONNX export: {error.name} is not installed; pip install 'melanoma[export]'"
+            f"ONNX export: {error.name} is not installed; pip install onnx onnxruntime onnxscript"
         ) from None
     return onnx, onnxruntime
 

@@ -24,6 +24,7 @@ from melanoma.images import prepare
 from melanoma.inference_input import FIELDS, find_images, why_wrong
 from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
+from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ COLUMNS = (
 )
 """Columns of a table of predictions."""
 
-_BATCH = 64
+_BATCH = 16
 """Files read and predicted at a time: bounds memory whatever the folder."""
 
 
@@ -118,34 +119,46 @@ def predict_files(
     point, threshold = _threshold(members, operating_point)
     names = _picture_names(found)
     parts = []
+    progress = Progress("predicting")
     for start in range(0, len(found), _BATCH):
-        log.info(
-            "predicting images %d to %d of %d",
-            start + 1,
-            min(start + _BATCH, len(found)),
-            len(found),
-        )
         table = _table_of(found[start : start + _BATCH], metadata)
         read = _read_files(table, members)
         _predict_batch(table, members, read, device=device, tta=tta)
         if gradcam_folder is not None:
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
+        progress.tell(start + len(table), len(found))
     result = pd.concat(parts, ignore_index=True)
+    if gradcam_folder is not None:
+        log.info("heat maps are in %s", gradcam_folder)
+    if result["age"].isna().all() and (result[["sex", "site"]] == "").all(axis=None):
+        _tell_of_missing_metadata(members)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
 
 def _load(models: Sequence[Path], device: str) -> list[_Member]:
     members = []
     for path in models:
+        model = load_model(path, device)
         decision = Path(path).parent / "decision.json"
         known = read_decision(decision) if decision.is_file() else None
         if known is None:
             log.warning("%s: none beside the checkpoint: uncalibrated", decision)
-        members.append(_Member(load_model(path, device), known))
+        members.append(_Member(model, known))
     if not members:
         raise InputError("no model: name a checkpoint (results/training/…/model.ckpt)")
     return members
+
+
+def _tell_of_missing_metadata(members: Sequence[_Member]) -> None:
+    used = {
+        field
+        for member in members
+        if member.model.experiment.model.metadata
+        for field in member.model.encoder.fields
+    }
+    if used:
+        log.info("no metadata given: %s count as missing", ", ".join(sorted(used)))
 
 
 def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, float]:

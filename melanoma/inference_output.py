@@ -8,15 +8,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from melanoma import isic
 from melanoma.inference import CALIBRATED, UNCALIBRATED, UNDECIDED
-
-STATEMENT = (
-    "Research software, no medical device: nothing here is a diagnosis, and no one's treatment "
-    "may be decided by it."
-)
+from melanoma.notice import NO_MEDICAL_DEVICE
 
 _PARTS_SHOWN = 3
 """Classes named in a line of the table."""
@@ -46,7 +43,7 @@ def _as_csv(table: pd.DataFrame, models: Sequence[Path]) -> str:
 
 def _as_json(table: pd.DataFrame, models: Sequence[Path]) -> str:
     value = {
-        "statement": STATEMENT,
+        "statement": NO_MEDICAL_DEVICE,
         "models": [str(model) for model in models],
         "predictions": [_record(row) for row in table.to_dict("records")],
     }
@@ -123,10 +120,25 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
             "Probabilities are calibrated. Melanoma: yes from "
             f"{first['threshold']:.3f} on ({first['operating_point']})."
         )
+    if _disagree(good):
+        notes.append(
+            "Where the likeliest class is another than the predicted one: the raw probability "
+            "weighs all classes alike, the calibrated one by how common they are."
+        )
     failed = len(table) - len(good)
     if failed:
         notes.append(f"{failed} of {len(table)} files could not be read.")
-    return [*notes, STATEMENT]
+    return [*notes, NO_MEDICAL_DEVICE]
+
+
+def _disagree(good: pd.DataFrame) -> bool:
+    """Whether the calibrated probability of some image is highest for another class."""
+    names = [CALIBRATED.format(name) for name in isic.CLASSES]
+    known = good[good[names].notna().all(axis="columns")]
+    if known.empty:
+        return False
+    likeliest = known[names].astype(float).to_numpy().argmax(axis=1)
+    return bool((known["predicted"].to_numpy() != np.asarray(isic.CLASSES)[likeliest]).any())
 
 
 FORMS: dict[str, Callable[[pd.DataFrame, Sequence[Path]], str]] = {

@@ -7,28 +7,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from melanoma import config
+from melanoma.backbones import OFFICIAL_WEIGHTS
 from melanoma.download import fetch
 from melanoma.errors import InputError
 
 BASE_URL = "https://download.pytorch.org/models/"
 """Where torchvision publishes its weights."""
 
-OFFICIAL_WEIGHTS = {
-    "resnet18": "resnet18-f37072fd.pth",
-    "resnet34": "resnet34-b627a593.pth",
-    # The first recipe's, not V2's: label smoothing, as V2 uses, makes features that transfer less
-    # well (Kornblith et al., Why do better loss functions lead to less transferable features?,
-    # NeurIPS 2021).
-    "resnet50": "resnet50-11ad3fa6.pth",
-    "resnet101": "resnet101-cd907fc2.pth",
-    "efficientnet_v2_s": "efficientnet_v2_s-dd5fe13b.pth",
-    "convnext_tiny": "convnext_tiny-983f1562.pth",
-    "swin_v2_t": "swin_v2_t-b137f0e2.pth",
-}
-"""Backbone: file name of its ImageNet-1k weights, from torchvision 0.29's model registry."""
-
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
-
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 """PyTorch's convention: the name ends in the start of the file's sha256."""
 

@@ -1,4 +1,4 @@
-"""Write the submission for the official test set, score it and draw the score."""
+"""Write the submission for the official test set, score it, draw the score and its page."""
 
 from pathlib import Path
 
@@ -8,6 +8,8 @@ from melanoma.evaluation.figures import draw_official
 from melanoma.evaluation.official import evaluate_official
 from melanoma.files import atomic_folder
 from melanoma.logs import job_log
+from melanoma.pages import plan
+from melanoma.pages.assembly import write_pages
 
 with job_log(snakemake.log[0]):
     matches = pd.read_csv(snakemake.input.matches, dtype=str, keep_default_na=False)
@@ -22,3 +24,5 @@ with job_log(snakemake.log[0]):
             resamples=snakemake.params.bootstrap,
         )
         draw_official(folder, folder)
+    final = Path(snakemake.output[0])
+    write_pages({final / "index.html": plan.OFFICIAL}, snakemake.params.captions, final.parent)

@@ -16,7 +16,7 @@ import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
-from melanoma.evaluation import curves, decisions, metrics, reliability, subgroups
+from melanoma.evaluation import bands, curves, decisions, metrics, reliability, subgroups
 from melanoma.evaluation.bootstrap import Estimated, Resamples, estimate
 from melanoma.evaluation.metrics import plain
 from melanoma.evaluation.operating_points import DEFAULT, OperatingPoint, choose_points
@@ -35,6 +35,7 @@ TABLES = (
     "subgroups.csv",
     "roc.csv",
     "pr.csv",
+    "bands.csv",
 )
 """Tables over all subsets, with a column `subset`."""
 
@@ -149,6 +150,7 @@ def _tables(
             ),
             "roc.csv": curves.roc_table(raw),
             "pr.csv": curves.pr_table(raw),
+            "bands.csv": bands.bands_table(raw, draws),
         }
         for name, table in own.items():
             table.insert(0, "subset", subset)

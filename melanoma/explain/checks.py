@@ -25,6 +25,10 @@ COLUMNS = ("check", "item", "value", "expected_by_chance", "images")
 """Columns of checks.csv: which check; what of it (layers randomised, class, or share of the image
 blurred); the figure; the figure of a map that means nothing; the number of images it is over."""
 
+TOO_ALIKE = 0.5
+"""Rank correlation with the maps of random weights from which on a map shows the image and not
+what was learnt. Chosen here, halfway to a map that ignores the weights."""
+
 CENTRE_RADIUS = 0.35
 """Radius of the central disc as a share of the image's side, where the lesion of a dermoscopic
 image lies; 38 % of the image. Chosen here; there is no published value."""
@@ -92,6 +96,16 @@ def run_checks(
         deletion_curve(model, few, seed=seed),
     ]
     return pd.concat(tables, ignore_index=True)
+
+
+def alike(table: pd.DataFrame) -> float:
+    """Rank correlation of the maps with those of wholly random weights; NaN where unknown.
+
+    Args:
+        table: from `run_checks`.
+    """
+    values = table.loc[table["check"] == RANDOMISED, "value"]
+    return float(values.iloc[-1]) if len(values) else float("nan")
 
 
 def spread(diagnoses: Sequence[str], limit: int) -> list[int]:

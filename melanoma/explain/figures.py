@@ -9,10 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from melanoma import style
-from melanoma.explain.checks import BORDER, DELETION, OUTSIDE, RANDOMISED
-
-_ALIKE = 0.5
-"""Rank correlation above which maps of random and trained weights are too much alike."""
+from melanoma.explain.checks import BORDER, DELETION, OUTSIDE, RANDOMISED, TOO_ALIKE
 
 
 def draw_checks(table: pd.DataFrame, path: Path, *, note: str = "") -> None:
@@ -44,8 +41,8 @@ def _randomised(axis: Axes, table: pd.DataFrame) -> None:
     places = np.arange(len(part) + 1)
     names = ["none", *part["item"]]
     axis.plot(places, [1.0, *part["value"]], "o-", color=style.SERIES_COLOURS[0])
-    axis.axhline(_ALIKE, color=style.MUTED, linestyle="--", linewidth=1.2)
-    axis.text(places[-1], _ALIKE + 0.02, "too much alike above", ha="right", color=style.MUTED)
+    axis.axhline(TOO_ALIKE, color=style.MUTED, linestyle="--", linewidth=1.2)
+    axis.text(places[-1], TOO_ALIKE + 0.02, "too much alike above", ha="right", color=style.MUTED)
     axis.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
     axis.set_ylim(min(-0.25, float(np.nanmin([0.0, *part["value"]])) - 0.05), 1.05)
     axis.set_xlabel("weights made random down to")

@@ -17,6 +17,8 @@ from melanoma.drawing import Pixels
 from melanoma.explain import page
 from melanoma.explain.panels import Example, class_name, metadata_text, number
 from melanoma.explain.selection import CALIBRATED
+from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.pages.frame import frame
 
 PICTURE_SIDE = 256
 """Largest side of an inlined picture, pixels: enough for the largest size on the page."""
@@ -25,11 +27,6 @@ HEAT_SIDE = 64
 """Side of an inlined heat map, pixels; a map has 7 to 14 cells a side, the browser smooths it."""
 
 _JPEG_QUALITY = 88
-
-NO_MEDICAL_DEVICE = (
-    "This is research software and no medical device: nothing here is a diagnosis, and nobody's "
-    "treatment may be decided by it."
-)
 
 
 def render(
@@ -59,15 +56,15 @@ def render(
         body.append('<p id="count" role="status" aria-live="polite"></p>')
         body.append("<noscript><p>Filters and overlays need JavaScript.</p></noscript>")
         body.append(f'<div id="cards">{"".join(cards)}</div>')
-    return page.FRAME.format(
-        policy=escape(page.POLICY),
-        title=escape(title),
-        style=page.STYLE,
+    return frame(
+        title,
+        "\n".join(body),
         introduction="\n".join(f"<p>{escape(fact)}</p>" for fact in facts),
         tools=_tools(examples) if cards else "",
-        main="\n".join(body),
-        footer=escape(NO_MEDICAL_DEVICE),
-        script=f"<script>{page.SCRIPT}</script>" if cards else "",
+        footer=NO_MEDICAL_DEVICE,
+        style=page.STYLE,
+        script=page.SCRIPT if cards else "",
+        attributes=' data-cam="predicted"',
     )
 
 

@@ -1,22 +1,10 @@
-"""The fixed parts of the gallery's page: style, behaviour, frame. No file or address outside it."""
+"""The fixed parts of the gallery's page: style, tools, behaviour. No file or address outside it."""
 
 from __future__ import annotations
 
 STYLE = """
-:root { color-scheme: light dark; --paper: #f6f7f9; --card: #fff; --ink: #1a1c20; --quiet: #54585f;
-  --line: #c9cdd4; --right: #006847; --wrong: #b22222; --focus: #0b57d0; --track: #e4e7ec;
-  --tile: 150px; --opacity: .5; }
-@media (prefers-color-scheme: dark) {
-  :root { --paper: #14161a; --card: #1f2228; --ink: #eceef1; --quiet: #b3b8c1; --line: #454a54;
-    --right: #56c596; --wrong: #ff8a80; --focus: #8ab4f8; --track: #353a43; }
-  .bar i { box-shadow: 0 0 0 1px var(--quiet); } }
-* { box-sizing: border-box; }
-body { margin: 0; background: var(--paper); color: var(--ink);
-  font: 15px/1.45 system-ui, "DejaVu Sans", Arial, sans-serif; }
-header, main, footer { max-width: 1720px; margin: 0 auto; padding: 0 20px; }
-h1 { font-size: 1.5rem; margin: 18px 0 6px; }
-p { margin: 6px 0; max-width: 100ch; }
-.quiet, figcaption, footer, caption { color: var(--quiet); }
+:root { --tile: 150px; --opacity: .5; }
+@media (prefers-color-scheme: dark) { .bar i { box-shadow: 0 0 0 1px var(--quiet); } }
 form { position: sticky; top: 0; z-index: 2; background: var(--paper);
   border-bottom: 1px solid var(--line); padding: 10px 20px; }
 .tools { max-width: 1680px; margin: 0 auto; display: flex; flex-wrap: wrap; gap: 10px 18px;
@@ -26,11 +14,8 @@ form { position: sticky; top: 0; z-index: 2; background: var(--paper);
 .tools legend { padding: 0; margin-bottom: 3px; }
 .choices { display: flex; gap: 12px; height: 32px; align-items: center; }
 .choices label { flex-direction: row; align-items: center; color: var(--ink); gap: 5px; }
-select, button { font: inherit; font-size: .9rem; height: 32px; padding: 2px 8px; color: var(--ink);
-  background: var(--card); border: 1px solid var(--line); border-radius: 6px; }
 input[type=range] { width: 130px; height: 32px; margin: 0; accent-color: var(--focus); }
 input[type=radio] { accent-color: var(--focus); }
-:focus-visible { outline: 3px solid var(--focus); outline-offset: 2px; }
 #count { margin: 12px 0; font-weight: 600; }
 #cards { display: grid; gap: 16px;
   grid-template-columns: repeat(auto-fill, minmax(min(100%, calc(3 * var(--tile) + 48px)), 1fr)); }
@@ -50,10 +35,8 @@ figcaption { font-size: .8rem; }
 .overlay .cam { opacity: var(--opacity); }
 [data-cam=predicted] .cam-predicted, [data-cam=melanoma] .cam-melanoma { display: block; }
 .facts { margin: 10px 0 6px; }
-table { border-collapse: collapse; width: 100%; font-size: .85rem;
-  font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 1px 6px 1px 0; font-weight: 400; }
-thead th { color: var(--quiet); }
+table { width: 100%; }
+th, td { padding: 1px 6px 1px 0; }
 td.number, th.number { text-align: right; width: 5.5em; padding-right: 0; }
 tr.true th[scope=row], tr.predicted th[scope=row] { font-weight: 700; }
 .bar { display: block; position: relative; height: 11px; background: var(--track);
@@ -61,11 +44,8 @@ tr.true th[scope=row], tr.predicted th[scope=row] { font-weight: 700; }
 .bar i { position: absolute; left: 0; top: 0; bottom: 0; border-radius: 2px; }
 .bar b { position: absolute; top: -2px; bottom: -2px; width: 3px; margin-left: -1px;
   background: var(--ink); box-shadow: 0 0 0 1px var(--card); }
-details { margin: 10px 0; }
-summary { cursor: pointer; font-weight: 600; }
 details img { width: 100%; max-width: 1300px; background: #fff; border-radius: 8px;
   margin-top: 8px; }
-footer { padding: 24px 20px; font-size: .85rem; }
 @media (max-width: 900px), (max-height: 700px) { form { position: static; } }
 """
 
@@ -107,36 +87,6 @@ form.addEventListener("input", show);
 form.addEventListener("submit", (event) => event.preventDefault());
 form.addEventListener("reset", () => setTimeout(show));
 show();
-"""
-
-POLICY = (
-    "default-src 'none'; img-src data:; style-src 'unsafe-inline'; script-src 'unsafe-inline'; "
-    "form-action 'none'; base-uri 'none'"
-)
-"""Content security policy: the page can't ask anything of anyone, whatever is written into it."""
-
-FRAME = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta http-equiv="Content-Security-Policy" content="{policy}">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{title}</title>
-<style>{style}</style>
-</head>
-<body data-cam="predicted">
-<header>
-<h1>{title}</h1>
-{introduction}
-</header>
-{tools}
-<main>
-{main}
-</main>
-<footer>{footer}</footer>
-{script}
-</body>
-</html>
 """
 
 TOOLS = """<form aria-label="Choose and arrange the examples"><div class="tools">

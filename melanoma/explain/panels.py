@@ -121,28 +121,47 @@ def draw_contact_sheet(examples: Sequence[Example], *, title: str) -> Pixels:
     Returns:
         uint8[h, w, 3].
     """
-    known = {example.told["diagnosis"] for example in examples}
-    rows = [_sheet_row(name, examples) for name in isic.CLASSES if name in known]
+    known = [name for name in isic.CLASSES if any(_is(one, name) for one in examples)]
+    columns = [
+        max((_count(examples, name, correct) for name in known), default=0)
+        for correct in (True, False)
+    ]
+    rows = [_sheet_row(name, examples, columns) for name in known]
     how_to_read = (
         "Each pair: what the classifier saw, and the heat map of the class it predicted.",
         "Below: predicted class, its probability; P(MEL): calibrated melanoma probability.",
     )
     lines = (title, *how_to_read) if rows else (title,)
-    headings = ((0, "right, most confident first"), (SHEET_COLUMNS, "wrong, most confident first"))
+    headings = [
+        (place, f"{verdict}, most confident first")
+        for place, verdict, count in zip((0, columns[0]), ("right", "wrong"), columns, strict=True)
+        if count
+    ]
     return drawing.draw_sheet(
-        rows, side=SHEET_TILE, title=lines, headings=headings if rows else (), label_width=132
+        rows, side=SHEET_TILE, title=lines, headings=headings, label_width=132
     )
 
 
-def _sheet_row(name: str, examples: Sequence[Example]) -> Row:
+def _is(example: Example, diagnosis: str) -> bool:
+    return bool(example.told["diagnosis"] == diagnosis)
+
+
+def _count(examples: Sequence[Example], diagnosis: str, correct: bool) -> int:
+    """Examples of a class on one side of the sheet."""
+    found = [one for one in examples if _is(one, diagnosis) and one.told["correct"] == correct]
+    return min(len(found), SHEET_COLUMNS)
+
+
+def _sheet_row(name: str, examples: Sequence[Example], columns: Sequence[int]) -> Row:
+    """A class's row: so many places for right, then for wrong answers."""
     places: list[Cell | None] = []
-    for correct in (True, False):
+    for correct, count in zip((True, False), columns, strict=True):
         chosen = [
             _sheet_cell(example)
             for example in examples
-            if example.told["diagnosis"] == name and bool(example.told["correct"]) == correct
-        ][:SHEET_COLUMNS]
-        places += chosen + [None] * (SHEET_COLUMNS - len(chosen))
+            if _is(example, name) and bool(example.told["correct"]) == correct
+        ][:count]
+        places += chosen + [None] * (count - len(chosen))
     return Row((name, *isic.DIAGNOSIS_NAMES[name].split()), tuple(places))
 
 

@@ -99,7 +99,21 @@ def _explained(
     log.info("maps drawn; checking them")
     batch = checks.Batch(pixels, encoded, targets, heat)
     found = checks.run_checks(model.model, batch, list(table["diagnosis"]), method=method)
+    _tell_of(checks.alike(found))
     return _examples(table, pixels, heat, melanoma_heat), found
+
+
+def _tell_of(alike: float) -> None:
+    """Say whether the maps depend on the weights."""
+    if alike < checks.TOO_ALIKE:
+        log.info("maps depend on the weights: rank correlation %.2f with random ones", alike)
+    else:
+        log.warning(
+            "maps hardly depend on the weights (rank correlation %.2f with random ones, %.1f or "
+            "more is too much, nan: all are empty): don't read them as what the classifier learnt",
+            alike,
+            checks.TOO_ALIKE,
+        )
 
 
 def _examples(

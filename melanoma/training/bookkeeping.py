@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 import torch
 from torch import Tensor
 
-from melanoma import isic
+from melanoma.board import Board
 from melanoma.files import atomic
 from melanoma.training import checkpoints, history, signals
 from melanoma.training.batches import Batch
@@ -51,7 +51,7 @@ class Bookkeeping(pl.Callback):
         self._folder = folder
         self._provenance = provenance
         self._tensorboard = tensorboard
-        self._writer: Any = None
+        self._board: Board | None = None
         self.best_epoch = -1
         self.best_metrics: dict[str, float] = {}
         self.last_metrics: dict[str, float] = {}
@@ -142,15 +142,16 @@ class Bookkeeping(pl.Callback):
             history.append(self._folder.history, row)
             if is_best:
                 self._save_best(pl_module, figures, epoch)
-            self._log(row, figures, is_best)
+            self._log(row, is_best)
+            self._show(trainer, pl_module, row, is_best=is_best)
         self._save_state(trainer, epoch)
         if self.stopped_early:
             trainer.should_stop = True
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Close the TensorBoard log."""
-        if self._writer is not None:
-            self._writer.close()
+        if self._board is not None:
+            self._board.close()
 
     def _decide(self, trainer: pl.Trainer, module: Classifier, epoch: int) -> None:
         """Whether the training ends here; stage one does not count against patience."""
@@ -191,7 +192,7 @@ class Bookkeeping(pl.Callback):
             trainer.save_checkpoint(partial)
         self._folder.keep_best(self.best_epoch)
 
-    def _log(self, row: history.Row, figures: Figures, is_best: bool) -> None:
+    def _log(self, row: history.Row, is_best: bool) -> None:
         logger.info(
             "epoch %d (%s): train loss %.4f, validation loss %.4f, balanced accuracy %.4f, "
             "AUROC %.4f, %.1f images/s, %.0f s, %.0f MB GPU%s",
@@ -200,18 +201,22 @@ class Bookkeeping(pl.Callback):
             *(row[name] for name in ("images_per_second", "seconds", "gpu_memory_mb")),
             ", the best so far" if is_best else "",
         )
-        if self._writer is None:
-            from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._tensorboard))
-        epoch = int(str(row["epoch"]))
-        for name, value in row.items():
-            if isinstance(value, int | float) and name != "epoch":
-                self._writer.add_scalar(name, value, epoch)
-        for name, column in figures.per_class.items():
-            for diagnosis, value in zip(isic.CLASSES, column, strict=True):
-                if not math.isnan(value):
-                    self._writer.add_scalar(f"{name}/{diagnosis}", value, epoch)
+    def _show(
+        self, trainer: pl.Trainer, module: Classifier, row: history.Row, *, is_best: bool
+    ) -> None:
+        """Show the epoch in TensorBoard; pictures of the best one and the last one alone."""
+        figures, epoch = module.figures, trainer.current_epoch
+        assert figures is not None
+        if self._board is None:
+            self._board = Board(self._tensorboard, epoch)
+        self._board.epoch(row, figures.per_class, epoch)
         if is_best or self.finished:
-            self._writer.add_figure("confusion", confusion_figure(figures.confusion), epoch)
-        self._writer.flush()
+            self._board.figure("confusion", confusion_figure(figures.confusion), epoch)
+            datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+            samples = datamodule.samples()
+            if samples is not None:
+                chosen = figures.probabilities[samples.positions].numpy()
+                self._board.samples(samples, chosen, epoch)
+        if self.finished:
+            self._board.finish(self._provenance.experiment, self.best_metrics, self.best_epoch)

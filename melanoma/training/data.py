@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pytorch_lightning as pl
 import torch
 
+from melanoma.board import Samples, sample_positions
 from melanoma.training.batches import (
     Batch,
     Batches,
@@ -68,6 +69,15 @@ class FoldData(pl.LightningDataModule):
     def val_dataloader(self) -> Batches:
         """This rank's shares of the validation part."""
         return self._batches(self.tables.val, self._validation_plan)
+
+    def samples(self) -> Samples | None:
+        """Some validation images to look at; None for a model without images."""
+        if self._store is None:
+            return None
+        val = self.tables.val
+        positions = sample_positions(val.labels)
+        pixels = np.asarray(self._store[val.rows[positions]])
+        return Samples(positions, pixels, val.labels[positions])
 
     def transfer_batch_to_device(
         self, batch: Batch, device: torch.device, dataloader_idx: int

@@ -34,11 +34,13 @@ class Figures:
             without a validation image count in none of the means.
         per_class: precision, recall, f1 and auroc of each class; NaN where there is none.
         confusion: int64[classes, classes], rows the truth.
+        probabilities: float64[n, classes], raw softmax of every row.
     """
 
     values: dict[str, float]
     per_class: dict[str, list[float]]
     confusion: Tensor
+    probabilities: Tensor
 
 
 def validation_figures(
@@ -74,7 +76,8 @@ def validation_figures(
     with warnings.catch_warnings():
         # Classes without samples are dealt with below.
         warnings.filterwarnings("ignore", module="torchmetrics")
-        results = metrics(torch.softmax(logits.double(), dim=1), labels)
+        probabilities = torch.softmax(logits.double(), dim=1)
+        results = metrics(probabilities, labels)
     counts = torch.bincount(labels, minlength=classes)
     present = counts > 0
     ranked = present & (counts < len(labels))
@@ -97,6 +100,7 @@ def validation_figures(
         values={name: float(value) for name, value in values.items()},
         per_class={name: [float(v) for v in column] for name, column in per_class.items()},
         confusion=results["confusion"],
+        probabilities=probabilities,
     )
 
 

@@ -53,6 +53,7 @@ def test_overrides_reach_one_experiment_alone():
         ({"experiments": {}}, ["at least one experiment"]),
         ({"experiments": {"a b": {}}}, ["'a b'"]),
         ({"experiments": {"a": {"splits": {}}}}, ["experiments.a.splits", "nothing else"]),
+        ({"experiments": {"a": {"modle": {}}}}, ["experiments.a.modle", "did you mean 'model'"]),
         ({"experiments": {"a": {"model": {"metdata": 1}}}}, ["experiments.a.model.metdata"]),
         ({"experiments": {"a": 5}}, ["experiments.a"]),
     ],
@@ -101,13 +102,61 @@ def test_generated_files_are_up_to_date():
     assert (ROOT / "config/README.md").read_text() == keys_page(), cure
 
 
-def test_every_key_is_on_the_page_with_its_meaning():
+def _keys(section, whole, path=()):
+    """Every key of the schema, as its path, with its entry."""
+    for name, entry in section.get("properties", {}).items():
+        yield (*path, name), entry
+        for option in [entry, *entry.get("anyOf", [])]:
+            if "$ref" in option:
+                inner = whole["$defs"][option["$ref"].rsplit("/", 1)[-1]]
+                yield from _keys(inner, whole, (*path, name))
+
+
+KEYS = dict(_keys(schema(), schema()))
+LEAVES = [path for path in KEYS if len(path) > 1]
+
+
+@pytest.mark.parametrize("path", LEAVES, ids=".".join)
+def test_every_key_is_on_the_page_with_type_default_and_meaning(path):
+    key = ".".join(path)
+    rows = [line for line in keys_page().splitlines() if line.startswith(f"| `{key}` |")]
+    assert len(rows) == 1
+    _, _, kind, default, meaning, _ = (cell.strip() for cell in rows[0].split("|"))
+    assert kind not in ("", "any")
+    assert default
+    assert meaning.endswith(".")
+
+
+def test_every_section_is_on_the_page():
     page = keys_page()
-    for section in ("images", "splits", "model", "training", "evaluation", "gradcam"):
-        model = getattr(config.parse({}), section)
-        for key, field in type(model).model_fields.items():
-            assert f"| `{section}.{key}` |" in page
-            assert field.description in page
+    for path, entry in KEYS.items():
+        if len(path) == 1:
+            assert f"\n## {path[0]}\n" in page
+            assert entry
+
+
+@pytest.mark.parametrize("path", KEYS, ids=".".join)
+def test_a_misspelt_key_is_named_with_the_nearest(path):
+    *sections, key = path
+    typo = key[0] + key[2:] if len(key) > 3 else key + "s"
+    values = {typo: {}}
+    for section in reversed(sections):
+        values = {section: values}
+    with pytest.raises(InputError) as error:
+        config.parse(values)
+    assert f"{'.'.join([*sections, typo])}: no such key; did you mean '{key}'?" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in LEAVES if path[0] in config.OVERRIDABLE], ids=".".join
+)
+def test_a_misspelt_override_is_named_with_the_nearest(path):
+    section, key = path
+    typo = key + "x"
+    with pytest.raises(InputError) as error:
+        config.parse({"experiments": {"mine": {section: {typo: 1}}}})
+    assert f"experiments.mine.{section}.{typo}: no such key" in str(error.value)
+    assert f"did you mean '{key}'" in str(error.value)
 
 
 def test_schema_refuses_unknown_keys_at_every_level():

@@ -49,7 +49,7 @@ def test_without_intervals_melanoma_or_test_part(tmp_path):
     assert all(_is_figure(tmp_path / name) for name in figures.figure_files(["val"]))
 
 
-def _history(path, epochs, seed=0):
+def _history(path, epochs, seed=0, memory=0):
     rng = np.random.default_rng(seed)
     columns = ["train_loss", "val_loss", *(f"val_{n}" for n in ("accuracy", "balanced_accuracy"))]
     columns += [f"val_{n}" for n in ("macro_f1", "weighted_f1", "macro_auroc")]
@@ -58,13 +58,15 @@ def _history(path, epochs, seed=0):
     table.insert(1, "stage", ["head"] * min(2, epochs) + ["all"] * max(0, epochs - 2))
     table["lr_head"] = 1e-4
     table["lr_stem"] = np.where(table["stage"] == "head", 0.0, 1e-5)
+    table["images_per_second"] = 100.0
+    table["gpu_memory_mb"] = memory
     write_table(path, table)
     return path
 
 
-@pytest.mark.parametrize("lengths", [(5,), (1,), (4, 6)])
-def test_training_curves(tmp_path, lengths):
-    paths = [_history(tmp_path / f"{n}.csv", length, n) for n, length in enumerate(lengths)]
+@pytest.mark.parametrize(("lengths", "memory"), [((5,), 0), ((1,), 9000), ((4, 6), 9000)])
+def test_training_curves(tmp_path, lengths, memory):
+    paths = [_history(tmp_path / f"{n}.csv", length, n, memory) for n, length in enumerate(lengths)]
     figures.draw_training(paths, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(figures.TRAINING_FILES)
     assert _is_figure(tmp_path / "out/training_curves.svg")

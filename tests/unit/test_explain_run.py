@@ -1,9 +1,10 @@
 import explain_examples
 import numpy as np
 import pandas as pd
+import pytest
 
 from melanoma import config
-from melanoma.explain import run
+from melanoma.explain import checks, run
 from melanoma.explain.selection import COLUMNS
 from melanoma.training.checkpoints import load_model
 
@@ -61,3 +62,16 @@ def test_an_image_model_needs_no_metadata(tmp_path):
 def test_nothing_to_explain(tmp_path):
     assert _explain(tmp_path, count=0).empty
     assert "0 val images" in (tmp_path / "gradcam" / "index.html").read_text()
+
+
+@pytest.mark.parametrize(
+    ("alike", "word"), [(0.2, "maps depend"), (0.7, "hardly depend"), (float("nan"), "all are")]
+)
+def test_maps_that_ignore_the_weights_are_warned_of(caplog, alike, word):
+    caplog.set_level("INFO")
+    table = pd.DataFrame(
+        [(checks.RANDOMISED, "head", 0.9), (checks.RANDOMISED, "stem", alike), ("other", "x", 1.0)],
+        columns=["check", "item", "value"],
+    )
+    run._tell_of(checks.alike(table))
+    assert word in caplog.text

@@ -11,6 +11,7 @@ import pytest
 from melanoma import files, images, inference, inference_input, inference_output, isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, fit_decision
+from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import load_model
 
@@ -213,6 +214,25 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
     assert names == ["a-2.png", "a.png"]
 
 
+def test_missing_metadata_are_told_once(models, photographs, caplog):
+    caplog.set_level("INFO")
+    inference.predict_files(photographs, models)
+    assert caplog.text.count("age, sex, site count as missing") == 1
+    caplog.clear()
+    inference.predict_files(photographs, models, metadata={"age": 40})
+    assert "count as missing" not in caplog.text
+
+
+@pytest.mark.parametrize(("likeliest", "told"), [("NV", True), ("MEL", False)])
+def test_two_answers_for_one_image_are_explained(models, photographs, likeliest, told):
+    table = inference.predict_files(photographs, models)
+    table["predicted"] = "MEL"
+    table[CALIBRATED] = 0.0
+    table[f"{likeliest}_calibrated"] = 1.0
+    text = inference_output.render(table, "table", models=models)
+    assert ("weighs all classes alike" in text) == told
+
+
 def test_the_forms(models, photographs):
     table = inference.predict_files(photographs, models, metadata={"age": 40})
     text = inference_output.render(table, "table", models=models)
@@ -220,9 +240,9 @@ def test_the_forms(models, photographs):
     assert lines[2].startswith("a ")
     assert isic.DIAGNOSIS_NAMES[table["predicted"].iloc[0]] in lines[2]
     assert "2 models, averaged" in text
-    assert text.endswith(inference_output.STATEMENT + "\n")
+    assert text.endswith(NO_MEDICAL_DEVICE + "\n")
     value = json.loads(inference_output.render(table, "json", models=models))
-    assert value["statement"] == inference_output.STATEMENT
+    assert value["statement"] == NO_MEDICAL_DEVICE
     first = value["predictions"][0]
     assert first["probabilities"]["calibrated"]["MEL"] == table["MEL_calibrated"].iloc[0]
     assert first["metadata"] == {"age": 40.0, "sex": None, "site": None}

@@ -2,10 +2,9 @@ import pytest
 import torch
 
 from melanoma import config
+from melanoma.backbones import BACKBONES
 from melanoma.errors import InputError
-from melanoma.model import IMAGENET_MEAN, IMAGENET_STD, FusionModel, to_input
-
-BACKBONES = ("resnet18", "efficientnet_v2_s", "convnext_tiny", "swin_v2_t")
+from melanoma.model import IMAGENET_MEAN, IMAGENET_STD, METADATA_FEATURES, FusionModel, to_input
 
 
 def model(width=14, **settings):
@@ -37,7 +36,7 @@ def test_backbones(backbone):
     assert logits.shape == (2, 8)
     n, channels, height, width = seen["shape"]
     assert (n, height, width) == (2, 2, 2)
-    assert channels in (512, 768, 1280)
+    assert network.classifier[0].in_features == channels + METADATA_FEATURES
     groups = network.layer_groups()
     grouped = [id(p) for _, parameters in groups for p in parameters]
     assert sorted(grouped) == sorted(id(p) for p in network.parameters())

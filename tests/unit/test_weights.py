@@ -9,10 +9,10 @@ import sys
 import pytest
 
 from melanoma import config
+from melanoma.backbones import OFFICIAL_WEIGHTS
 from melanoma.errors import InputError
 from melanoma.weights import (
     BASE_URL,
-    OFFICIAL_WEIGHTS,
     digest_in_name,
     fetch_weights,
     weights_file,

@@ -51,6 +51,7 @@ def test_the_official_score(copy, archive_folder):
     assert headline["balanced_accuracy"] == pytest.approx(scores["all"]["balanced_accuracy"])
     assert headline["balanced_accuracy_low"] <= headline["balanced_accuracy"]
     assert (copy / "results/catalogue/official_matches.csv").stat().st_size > 0
+    assert "<h1>Official score</h1>" in (official / "index.html").read_text()
     again = snakemake(copy, "results/official")
     assert "Nothing to be done" in again.stdout + again.stderr
     assert not set(planned(snakemake(copy, "-n"))), "the rest is as it was"

@@ -1,10 +1,12 @@
+import sys
 from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, isic, run_lock, weights
+from melanoma import cluster, isic, messages, run_lock, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
 from melanoma.errors import InputError
+from melanoma.pages import plan
 from snakemake.exceptions import WorkflowError
 
 try:
@@ -20,28 +22,19 @@ if workflow.is_main_process:
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
-FIGURES = {
-    **{f"confusion_{subset}": "confusion" for subset in SUBSETS},
-    **{
-        name: name
-        for name in [
-            "per_class",
-            "roc",
-            "pr",
-            "reliability",
-            "decision_curve",
-            "operating_points",
-            "subgroups",
-        ]
-    },
-}
-"""Figure of an experiment's evaluation -> its caption."""
-GRADCAM_PAGES = {
-    "index": "gallery",
-    "sheet": "contact sheet",
-    "checks": "checks of the maps",
-}
-"""File in the folder of heat maps that the report shows -> its name there."""
+FIGURES = [
+    *(f"confusion_{subset}" for subset in SUBSETS),
+    "per_class",
+    "roc",
+    "pr",
+    "reliability",
+    "decision_curve",
+    "operating_points",
+    "subgroups",
+]
+"""Figures of an experiment's evaluation."""
+EXPERIMENT_PAGES = plan.experiment_pages(SUBSETS)
+EXPLANATION_PAGES = plan.explanation_pages(SUBSETS[-1])
 
 
 wildcard_constraints:
@@ -159,25 +152,6 @@ def get_subset_catalogue(wildcards):
     return f"results/catalogue/{data_set}.csv"
 
 
-def get_gradcam_labels(wildcards):
-    """What sorts a page of the heat maps' folder in the report."""
-    return {
-        "experiment": MAIN.name,
-        "subset": SUBSETS[-1],
-        "figure": GRADCAM_PAGES[wildcards.page],
-    }
-
-
-def get_official_labels(wildcards):
-    """What sorts a page of the official score in the report."""
-    table = " (table)" if wildcards.ending == "csv" else ""
-    return {
-        "experiment": MAIN.name,
-        "subset": "official",
-        "figure": f"{wildcards.page}{table}",
-    }
-
-
 def of_folds(pattern):
     """Input function: one file per fold of an experiment."""
     return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
@@ -188,36 +162,47 @@ def tries(again):
     return 0 if workflow.remote_exec else again
 
 
-def in_report(path, caption, category, figure, experiment="all", subset="all"):
+def in_report(path, caption, category, figure, experiment=None, subset=None):
     """A result that is shown in the report, with the labels that sort it there."""
+    labels = {"figure": figure, "experiment": experiment, "subset": subset}
     return report(
         path,
         caption=f"../report/{caption}.rst",
-        category=category,
-        labels={"experiment": experiment, "subset": subset, "figure": figure},
+        category=plan.category(category),
+        labels={name: value for name, value in labels.items() if value},
     )
 
 
-def evaluation_table(name):
-    """A table of an experiment's evaluation, shown in the report."""
-    path = f"results/evaluation/{{experiment}}/{name}.csv"
-    return in_report(
-        path, name, "Evaluation", f"{name} (table)", experiment="{experiment}"
-    )
-
-
-def evaluation_figures():
-    """Figures of an experiment's evaluation, shown in the report."""
+def pages_in_report(pages, experiment=None):
+    """The report's pages, one file each; of one experiment or of all."""
+    folder = f"results/pages/{experiment}" if experiment else "results/pages"
     return [
         in_report(
-            f"results/evaluation/{{experiment}}/{figure}.svg",
-            caption,
-            "Evaluation",
-            figure,
-            experiment="{experiment}",
+            f"{folder}/{page.name}.html",
+            page.caption,
+            page.category,
+            page.title,
+            experiment,
+            plan.SUBSETS.get(page.subset, page.subset) if experiment else None,
         )
-        for figure, caption in FIGURES.items()
+        for page in pages
     ]
+
+
+def get_captions(pages):
+    """The captions that a page repeats above its figures: name -> text."""
+    names = sorted({page.caption for page in pages})
+    # Asked of Snakemake, since the workflow may be a module that lies elsewhere.
+    paths = {name: workflow.source_path(f"../report/{name}.rst") for name in names}
+    return {
+        name: Path(path).read_text(encoding="utf-8") for name, path in paths.items()
+    }
+
+
+def page_inputs(pages, experiment=""):
+    """What pages are made of."""
+    names = [name for page in pages for name in page.inputs(experiment)]
+    return [f"results/{name}" for name in dict.fromkeys(names)]
 
 
 def evaluation_targets():
@@ -227,10 +212,6 @@ def evaluation_targets():
             "results/evaluation/{experiment}/{figure}.svg",
             experiment=EXPERIMENTS,
             figure=[*FIGURES, "training_curves"],
-        ),
-        *expand(
-            "results/evaluation/{experiment}/metadata.svg",
-            experiment=[e.name for e in EXPERIMENTS.values() if e.model.metadata],
         ),
         "results/evaluation/comparison.csv",
         "results/evaluation/comparison.svg",
@@ -273,8 +254,23 @@ def provenance_results():
     ]
 
 
-def data_targets():
-    """Sheets that show what was trained on."""
-    return expand(
-        "results/sheets/{sheet}.png", sheet=["classes", "hair_removal", "duplicates"]
+def report_targets():
+    """Every page of the report, and the model card."""
+    pages = expand(
+        "results/pages/{page}.html",
+        page=[page.name for page in (*plan.DATA, *plan.SUMMARY)],
     )
+    pages += expand(
+        "results/pages/{experiment}/{page}.html",
+        experiment=EXPERIMENTS,
+        page=[page.name for page in EXPERIMENT_PAGES],
+    )
+    pages += expand(
+        "results/pages/{experiment}/metadata.html",
+        experiment=[e.name for e in EXPERIMENTS.values() if e.model.metadata],
+    )
+    if MAIN.model.image:
+        pages += [
+            f"results/pages/{MAIN.name}/{page.name}.html" for page in EXPLANATION_PAGES
+        ]
+    return [*pages, "results/MODEL_CARD.md"]

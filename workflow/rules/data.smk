@@ -90,21 +90,9 @@ rule catalogue:
         inspected="results/inspect/{set}.csv",
     output:
         catalogue="results/catalogue/{set}.csv",
-        audit=in_report(
-            "results/catalogue/{set}_audit.csv", "audit", "Data", "{set} audit (table)"
-        ),
-        quarantine=in_report(
-            "results/catalogue/{set}_quarantine.csv",
-            "quarantine",
-            "Data",
-            "{set} quarantine (table)",
-        ),
-        duplicates=in_report(
-            "results/catalogue/{set}_duplicates.csv",
-            "duplicates",
-            "Data",
-            "{set} near-duplicates (table)",
-        ),
+        audit="results/catalogue/{set}_audit.csv",
+        quarantine="results/catalogue/{set}_quarantine.csv",
+        duplicates="results/catalogue/{set}_duplicates.csv",
     log:
         "logs/catalogue/{set}.log",
     benchmark:

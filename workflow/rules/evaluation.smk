@@ -33,13 +33,19 @@ rule evaluate:
         skin_tones="results/catalogue/skin_tone.csv",
     output:
         metrics="results/evaluation/{experiment}/metrics.json",
-        per_class=evaluation_table("per_class"),
-        operating_points=evaluation_table("operating_points"),
-        predictive_values=evaluation_table("predictive_values"),
-        subgroups=evaluation_table("subgroups"),
-        curves=expand(
+        tables=expand(
             "results/evaluation/{{experiment}}/{table}.csv",
-            table=["decision_curve", "reliability", "roc", "pr"],
+            table=[
+                "per_class",
+                "operating_points",
+                "predictive_values",
+                "subgroups",
+                "decision_curve",
+                "reliability",
+                "roc",
+                "pr",
+                "bands",
+            ],
         ),
         confusion=expand(
             "results/evaluation/{{experiment}}/confusion_{subset}.csv", subset=SUBSETS
@@ -77,11 +83,12 @@ rule figures:
                 "reliability",
                 "roc",
                 "pr",
+                "bands",
                 *(f"confusion_{subset}" for subset in SUBSETS),
             ],
         ),
     output:
-        evaluation_figures(),
+        expand("results/evaluation/{{experiment}}/{figure}.svg", figure=FIGURES),
     log:
         "logs/figures/{experiment}.log",
     benchmark:
@@ -142,14 +149,8 @@ rule metadata:
         ),
         catalogue="results/catalogue/train.csv",
     output:
-        table=evaluation_table("metadata"),
-        figure=in_report(
-            "results/evaluation/{experiment}/metadata.svg",
-            "metadata",
-            "Evaluation",
-            "metadata",
-            experiment="{experiment}",
-        ),
+        table="results/evaluation/{experiment}/metadata.csv",
+        figure="results/evaluation/{experiment}/metadata.svg",
     log:
         "logs/metadata/{experiment}.log",
     benchmark:
@@ -178,20 +179,8 @@ rule training_curves:
     input:
         of_folds("results/training/{experiment}/fold{fold}/history.csv"),
     output:
-        figure=in_report(
-            "results/evaluation/{experiment}/training_curves.svg",
-            "training_curves",
-            "Training",
-            "training curves",
-            experiment="{experiment}",
-        ),
-        table=in_report(
-            "results/evaluation/{experiment}/training_curves.csv",
-            "training_curves",
-            "Training",
-            "training curves (table)",
-            experiment="{experiment}",
-        ),
+        figure="results/evaluation/{experiment}/training_curves.svg",
+        table="results/evaluation/{experiment}/training_curves.csv",
     log:
         "logs/training_curves/{experiment}.log",
     benchmark:
@@ -220,12 +209,7 @@ rule compare:
         ),
         catalogue="results/catalogue/train.csv",
     output:
-        in_report(
-            "results/evaluation/comparison.csv",
-            "comparison",
-            "Evaluation",
-            "comparison (table)",
-        ),
+        "results/evaluation/comparison.csv",
     log:
         "logs/compare.log",
     benchmark:
@@ -250,12 +234,7 @@ rule comparison_figure:
     input:
         "results/evaluation/comparison.csv",
     output:
-        in_report(
-            "results/evaluation/comparison.svg",
-            "comparison",
-            "Evaluation",
-            "comparison",
-        ),
+        "results/evaluation/comparison.svg",
     log:
         "logs/comparison_figure.log",
     benchmark:
@@ -289,7 +268,7 @@ rule provenance:
         ),
         results=provenance_results(),
     output:
-        in_report("results/provenance.json", "provenance", "Provenance", "provenance"),
+        "results/provenance.json",
     log:
         "logs/provenance.log",
     benchmark:

@@ -16,10 +16,14 @@ rule gradcam:
         report(
             directory("results/gradcam"),
             # A report in one file takes single files of a folder only.
-            patterns=["{page,index|sheet|checks}.{ending,html|png|svg}"],
+            patterns=["{page,index}.html"],
             caption="../report/gradcam.rst",
-            category="Explanation",
-            labels=get_gradcam_labels,
+            category=plan.category("Explanation"),
+            labels={
+                "figure": "1 gallery",
+                "experiment": MAIN.name,
+                "subset": plan.SUBSETS[SUBSETS[-1]],
+            },
         ),
     log:
         "logs/gradcam.log",

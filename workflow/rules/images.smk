@@ -85,15 +85,9 @@ rule sheets:
         store=ancient(f"results/images/train/{MAIN.images.recipe}.npy"),
         recipe=f"results/images/train/{MAIN.images.recipe}.json",
     output:
-        classes=in_report(
-            "results/sheets/classes.png", "classes", "Data", "examples per class"
-        ),
-        hair=in_report(
-            "results/sheets/hair_removal.png", "hair_removal", "Data", "hair removal"
-        ),
-        duplicates=in_report(
-            "results/sheets/duplicates.png", "duplicates", "Data", "near-duplicates"
-        ),
+        classes="results/sheets/classes.png",
+        hair="results/sheets/hair_removal.png",
+        duplicates="results/sheets/duplicates.png",
     log:
         "logs/sheets.log",
     benchmark:

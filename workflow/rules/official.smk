@@ -6,13 +6,7 @@ rule match_official:
         train_archive="resources/isic2019/train/images.zip",
         test_archive="resources/isic2019/test/images.zip",
     output:
-        in_report(
-            "results/catalogue/official_matches.csv",
-            "official_matches",
-            "Data",
-            "official test images in training (table)",
-            subset="official",
-        ),
+        "results/catalogue/official_matches.csv",
     log:
         "logs/match_official.log",
     benchmark:
@@ -47,10 +41,14 @@ rule official:
     output:
         report(
             directory("results/official"),
-            patterns=["{page,scores|per_class|confusion}.{ending,csv|svg}"],
+            patterns=["{page,index}.html"],
             caption="../report/official.rst",
-            category="Evaluation",
-            labels=get_official_labels,
+            category=plan.category("Evaluation"),
+            labels={
+                "figure": plan.OFFICIAL.title,
+                "experiment": MAIN.name,
+                "subset": plan.SUBSETS["official"],
+            },
         ),
     log:
         "logs/official.log",
@@ -64,8 +62,10 @@ rule official:
         code=code_version(
             "melanoma.evaluation.official",
             "melanoma.evaluation.figures",
+            "melanoma.pages",
             "melanoma.style",
         ),
+        captions=get_captions([plan.OFFICIAL]),
         ood=CONFIG.evaluation.ood,
         bootstrap=CONFIG.evaluation.bootstrap,
         folds=len(FOLDS),

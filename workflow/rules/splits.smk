@@ -5,7 +5,7 @@ rule split:
         own=CONFIG.splits.file or [],
     output:
         splits="results/splits.csv",
-        audit=in_report("results/splits_audit.csv", "splits", "Data", "splits"),
+        audit="results/splits_audit.csv",
     log:
         "logs/split.log",
     benchmark:

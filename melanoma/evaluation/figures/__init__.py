@@ -56,8 +56,9 @@ def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
             table(f"confusion_{subset}.csv"), output / f"confusion_{subset}.svg", subset=subset
         )
     classes.draw_per_class(per_class, output / "per_class.svg", subset=last)
-    curves.draw_roc(table("roc.csv"), per_class, output / "roc.svg", subsets=subsets)
-    curves.draw_pr(table("pr.csv"), per_class, output / "pr.svg", subsets=subsets)
+    bands = table("bands.csv")
+    curves.draw_roc(table("roc.csv"), per_class, bands, output / "roc.svg", subsets=subsets)
+    curves.draw_pr(table("pr.csv"), per_class, bands, output / "pr.svg", subsets=subsets)
     calibrated.draw_reliability(
         table("reliability.csv"), metrics["calibration"][last], output / "reliability.svg", last
     )

@@ -14,7 +14,7 @@ from melanoma import style
 from melanoma.evaluation.figures import parts
 
 _KINDS = (("raw", "o", 1), ("calibrated", "s", 0))
-_TITLES = {"decision": "Decided class", "melanoma": "Melanoma"}
+_TITLES = {"decision": "Predicted class", "melanoma": "Melanoma"}
 
 
 def draw_reliability(

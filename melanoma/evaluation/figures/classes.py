@@ -62,7 +62,7 @@ def _matrix(axis: Axes, shares: np.ndarray, texts: list[list[str]], names: list[
     axis.spines[:].set_visible(False)
     axis.invert_yaxis()
     axis.set_aspect("equal")
-    axis.set_xlabel("decided")
+    axis.set_xlabel("predicted")
     axis.set_ylabel("true")
 
 

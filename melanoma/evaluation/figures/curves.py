@@ -13,13 +13,19 @@ from melanoma.evaluation.figures import parts
 
 
 def draw_roc(
-    table: pd.DataFrame, per_class: pd.DataFrame, path: Path, *, subsets: Sequence[str]
+    table: pd.DataFrame,
+    per_class: pd.DataFrame,
+    bands: pd.DataFrame,
+    path: Path,
+    *,
+    subsets: Sequence[str],
 ) -> None:
-    """ROC curve of every class against all others.
+    """ROC curve of every class against all others, melanoma's with its band.
 
     Args:
         table: roc.csv.
         per_class: per_class.csv, for the areas in the legend.
+        bands: bands.csv.
         path: the figure.
         subsets: one panel each.
     """
@@ -33,6 +39,7 @@ def draw_roc(
                 xs = [0.0, *curve["false_positive_rate"]]
                 ys = [0.0, *curve["sensitivity"]]
                 _line(axis, str(name), xs, ys, _label(areas, str(name), "auroc"))
+            _bands(axis, bands[(bands["subset"] == subset) & (bands["curve"] == "roc")])
             axis.set_xlabel("1 - specificity")
             axis.set_ylabel("sensitivity")
             _finish(axis, f"ROC, {parts.SUBSETS.get(subset, subset)}", "AUROC (95 % interval)")
@@ -40,13 +47,19 @@ def draw_roc(
 
 
 def draw_pr(
-    table: pd.DataFrame, per_class: pd.DataFrame, path: Path, *, subsets: Sequence[str]
+    table: pd.DataFrame,
+    per_class: pd.DataFrame,
+    bands: pd.DataFrame,
+    path: Path,
+    *,
+    subsets: Sequence[str],
 ) -> None:
-    """Precision-recall curve of every class against all others.
+    """Precision-recall curve of every class against all others, melanoma's with its band.
 
     Args:
         table: pr.csv.
         per_class: per_class.csv, for the averages in the legend.
+        bands: bands.csv.
         path: the figure.
         subsets: one panel each.
     """
@@ -66,6 +79,7 @@ def draw_pr(
                 )
                 # As the average precision counts it: a recall costs the next one's precision.
                 axis.lines[-1].set_drawstyle("steps-pre")
+            _bands(axis, bands[(bands["subset"] == subset) & (bands["curve"] == "pr")])
             axis.set_xlabel("recall")
             axis.set_ylabel("precision")
             _finish(
@@ -80,6 +94,20 @@ def _line(axis: Axes, name: str, xs: list[float], ys: list[float], label: str) -
     axis.plot(
         xs, ys, color=style.CLASS_COLOURS[name], linestyle=style.CLASS_DASHES[name], label=label
     )
+
+
+def _bands(axis: Axes, rows: pd.DataFrame) -> None:
+    """Bands behind the lines."""
+    for name, band in rows.groupby("class", sort=False):
+        axis.fill_between(
+            band["abscissa"],
+            band["low"],
+            band["high"],
+            color=style.CLASS_COLOURS[str(name)],
+            alpha=0.18,
+            linewidth=0,
+            zorder=1,
+        )
 
 
 def _label(rows: pd.DataFrame, name: str, figure: str) -> str:

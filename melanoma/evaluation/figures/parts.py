@@ -82,4 +82,7 @@ def limit(axis: Axes, table: pd.DataFrame, figure: str) -> None:
 def note(axis: Axes, text: str) -> None:
     """Say why there is nothing to see."""
     axis.set_axis_off()
-    axis.text(0.5, 0.5, text, ha="center", va="center", color=style.MUTED)
+    written = axis.text(
+        0.5, 0.5, text, ha="center", va="center", color=style.MUTED, transform=axis.transAxes
+    )
+    written.set_in_layout(False)

@@ -10,12 +10,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
+from melanoma.evaluation.figures import parts
 
 _PANELS = (
     ("Loss", ("train_loss", "val_loss")),
-    ("Validation: by decided class", ("val_balanced_accuracy", "val_accuracy")),
+    ("Validation: by predicted class", ("val_balanced_accuracy", "val_accuracy")),
     ("Validation: F1 and AUROC", ("val_macro_f1", "val_macro_auroc")),
     ("Learning rate", ("lr_head", "lr_stem")),
+    ("Images per second", ("images_per_second",)),
+    ("GPU memory (GB)", ("gpu_memory_gb",)),
 )
 
 _NAMES = {
@@ -45,25 +48,33 @@ def join_histories(histories: Sequence[Path]) -> pd.DataFrame:
 
 
 def draw_history(table: pd.DataFrame, path: Path) -> None:
-    """Loss, figures and learning rates by epoch; a dotted line where a stage begins.
+    """Loss, figures, rates, speed and memory by epoch; a dotted line where a stage begins.
 
     Args:
         table: from `join_histories`.
         path: the figure.
     """
-    figure, axes = style.new_figure(13, 8, rows=2, columns=2, sharex=True)
+    table = table.assign(gpu_memory_gb=table["gpu_memory_mb"] / 1000)
+    figure, axes = style.new_figure(16, 8, rows=2, columns=3, sharex=True)
     with style.styled():
         for axis, (title, columns) in zip(axes, _PANELS, strict=True):
             for number, column in enumerate(columns):
                 _lines(axis, table, column, style.SERIES_COLOURS[number])
             _stages(axis, table)
             axis.set_title(title)
-            axis.legend(loc="best")
-            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if len(columns) > 1:
+                axis.legend(loc="best")
         axes[1].set_ylim(0, 1.02)
         axes[2].set_ylim(0, 1.02)
         if (table["lr_head"] > 0).any():
             axes[3].set_yscale("log")
+        axes[4].set_ylim(bottom=0)
+        axes[5].set_ylim(bottom=0)
+        if not table["gpu_memory_gb"].any():
+            axes[5].clear()
+            parts.note(axes[5], "no GPU: trained on the CPU")
+        # Last, since clearing one of axes that share their epochs resets them all.
+        axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
         folds = table["fold"].nunique()
         note = f"; one line for each of {folds} folds" if folds > 1 else ""
         figure.supxlabel(f"epoch{note}; dotted: the backbone starts to learn", fontsize=11)
@@ -71,7 +82,7 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
 
 
 def _lines(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
-    label: str | None = _NAMES[column]
+    label = _NAMES.get(column)
     several = table["fold"].nunique() > 1
     for _, rows in table.groupby("fold", sort=True):
         # A learning rate of zero has no place on a log scale: the stem's while it is frozen.

@@ -1,0 +1,1 @@
+"""Pages to read: each one file, with texts, figures and tables in it and nothing outside it."""

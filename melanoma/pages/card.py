@@ -1,0 +1,173 @@
+"""The model card: what a trained classifier is, what it was tried on, and what it is not for.
+
+Sections after Mitchell et al., "Model cards for model reporting", FAT* 2019, arXiv:1810.03993.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from melanoma import isic
+from melanoma.notice import DATA_LICENCE, NO_MEDICAL_DEVICE
+from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
+from melanoma.pages.headline import (
+    Evaluated,
+    figures_table,
+    images_text,
+    model_text,
+    point_text,
+    sizes_text,
+    training_text,
+)
+
+NOT_OFFICIAL = (
+    "The images are not the official ISIC 2019 training set: where they come from, whom they show "
+    "and under what licence they may be used is for their owner to say."
+)
+
+_CLASS_COLUMNS = ("class", "support", "recall", "precision", "auroc")
+_GROUP_COLUMNS = ("variable", "part", "images", "melanomas", "balanced_accuracy", "melanoma_auroc")
+
+
+def document(
+    one: Evaluated,
+    *,
+    audit: pd.DataFrame,
+    per_class: pd.DataFrame,
+    subgroups: pd.DataFrame,
+    provenance: Mapping[str, Any],
+    models: Sequence[str],
+    official: bool,
+) -> Document:
+    """The card of one experiment.
+
+    Args:
+        one: the experiment and its metrics.
+        audit: splits_audit.csv, as text.
+        per_class: per_class.csv.
+        subgroups: subgroups.csv.
+        provenance: provenance.json.
+        models: the checkpoints, one a fold.
+        official: trained on the official ISIC 2019 data, whose weaknesses are known.
+    """
+    subset = one.subsets[-1]
+    blocks: list[Block] = [
+        Paragraph(NO_MEDICAL_DEVICE),
+        *_details(one, provenance, models),
+        *_use(),
+        *_data(one, audit, official=official),
+        *_figures(one, subset, per_class),
+        *_groups(subset, subgroups),
+        *_caveats(one, audit, official=official),
+    ]
+    return Document(f"Model card: {one.name}", tuple(blocks))
+
+
+def _details(one: Evaluated, provenance: Mapping[str, Any], models: Sequence[str]) -> list[Block]:
+    settings = one.experiment
+    versions = provenance["versions"]
+    uses = {"dermoscopic images": settings.model.image, "metadata": settings.model.metadata}
+    inputs = [name for name, used in uses.items() if used]
+    facts = {
+        "input": " and ".join(inputs),
+        "output": f"probabilities of {len(isic.CLASSES)} diagnoses: {', '.join(isic.CLASSES)}",
+        "model": model_text(settings.model),
+        "images": images_text(settings.images) if settings.model.image else "not used",
+        "training": training_text(settings.training, one.history),
+        "checkpoints": ", ".join(models),
+        "code": f"commit {provenance['commit']}",
+        "made with": f"Python {versions['python']}, torch {versions['torch']}",
+    }
+    return [Heading("Model"), Table(_pairs(facts))]
+
+
+def _pairs(facts: Mapping[str, str]) -> pd.DataFrame:
+    return pd.DataFrame({"property": list(facts), "value": list(facts.values())})
+
+
+def _use() -> list[Block]:
+    return [
+        Heading("Intended use"),
+        Points(
+            (
+                "Research on the classification of dermoscopic images, and comparison of methods "
+                "on ISIC 2019.",
+                "Not for diagnosis, triage or advice to anyone, by laymen or by physicians.",
+                "Not for clinical photographs, histology, mucosa or nails: it saw none, and it "
+                "has no class for a lesion of another kind, which it forces into one of the eight.",
+            )
+        ),
+    ]
+
+
+def _data(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]:
+    excluded = one.experiment.training.exclude_sources
+    texts = [
+        f"It was {sizes_text(one, audit)}",
+        "Parts are shared out by whole lesions and near-duplicates; thresholds and calibration "
+        "come from validation alone.",
+    ]
+    if excluded:
+        texts.append(f"Left out of training, not of evaluation: sources {', '.join(excluded)}.")
+    texts.append(DATA_LICENCE if official else NOT_OFFICIAL)
+    return [Heading("Data"), *map(Paragraph, texts)]
+
+
+def _figures(one: Evaluated, subset: str, per_class: pd.DataFrame) -> list[Block]:
+    rows = per_class.loc[per_class["subset"] == subset]
+    shown = [
+        c for c in rows.columns if c.removesuffix("_low").removesuffix("_high") in _CLASS_COLUMNS
+    ]
+    return [
+        Heading("Figures"),
+        Paragraph(
+            f"With 95 % intervals, resampled by lesion ({one.metrics['bootstrap']['resamples']} "
+            f"resamples). {point_text(one)}"
+        ),
+        Table(figures_table(one)),
+        Paragraph(f"By class, {subset} images:"),
+        Table(rows[shown]),
+    ]
+
+
+def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
+    rows = subgroups.loc[(subgroups["subset"] == subset) & subgroups["suppressed"].isna()]
+    shown = [
+        c for c in rows.columns if c.removesuffix("_low").removesuffix("_high") in _GROUP_COLUMNS
+    ]
+    return [
+        Heading("Subgroups"),
+        Paragraph("Groups too small to judge are left out; they are in subgroups.csv."),
+        Table(rows[shown], "No subgroup is large enough to judge."),
+    ]
+
+
+def _caveats(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]:
+    caveats = []
+    if official:
+        caveats += [
+            "The images come from clinics in Vienna, Queensland, Barcelona and New York and show "
+            "mostly light skin: on other skin, cameras and clinics the figures are unknown and "
+            "likely worse.",
+            "Not all diagnoses are proven by histology, and the share of melanomas is far above "
+            "that of any screening.",
+            "A missing anatomical site tells part of the source and so of the diagnosis: see the "
+            "subgroups by source and by missing metadata.",
+        ]
+    by_image = audit.loc[audit["value"] == "image by image", one.subsets[-1]]
+    if len(by_image):
+        caveats.append(
+            f"A split by image would have shared the lesions of {float(by_image.iloc[0]):.0%} of "
+            f"the {one.subsets[-1]} images with training, and looked better for it."
+        )
+    error = one.metrics["calibration"][one.subsets[-1]]["calibrated"]["ece"]
+    if error is not None:
+        caveats.append(
+            "Calibrated probabilities hold for the mix of diagnoses in these data (calibration "
+            f"error {error:.3f}); where that differs they must be corrected."
+        )
+    caveats.append("Heat maps show where, not why, and nothing of the part that metadata plays.")
+    return [Heading("Caveats"), Points(tuple(caveats))]

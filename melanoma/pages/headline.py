@@ -1,0 +1,215 @@
+"""What was trained on what, and the figures to quote: a page, and the report's first words."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from melanoma import config
+from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
+from melanoma.pages.numbers import with_interval
+from melanoma.pages.plan import SUBSETS
+
+FIGURES = {
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "weighted_f1": "weighted F1",
+    "macro_auroc": "macro AUROC",
+    "melanoma_auroc": "melanoma AUROC",
+    "melanoma_sensitivity": "melanoma sensitivity, by the predicted class",
+    "melanoma_specificity": "melanoma specificity, by the predicted class",
+}
+"""Headline figures of metrics.json, in reading order."""
+
+AT_POINT = {
+    "sensitivity": "melanoma sensitivity, at the threshold",
+    "specificity": "melanoma specificity, at the threshold",
+    "ppv": "positive predictive value, at the threshold",
+}
+
+OPENING = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
+"""What the report's first words hold, beside the figures at the threshold."""
+
+_NAN = float("nan")
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """An experiment and what came of it.
+
+    Attributes:
+        experiment: its settings.
+        metrics: its metrics.json.
+        history: training rows of every fold: columns fold, epoch, val_balanced_accuracy.
+    """
+
+    experiment: config.Experiment
+    metrics: Mapping[str, Any]
+    history: pd.DataFrame
+
+    @property
+    def name(self) -> str:
+        """Of the experiment."""
+        return self.experiment.name
+
+    @property
+    def subsets(self) -> list[str]:
+        """Those evaluated."""
+        return [name for name in SUBSETS if name in self.metrics]
+
+
+def figures_table(one: Evaluated) -> pd.DataFrame:
+    """Headline figures of one experiment.
+
+    Returns:
+        Columns figure and, for each subset, its name with the value and its 95 % interval as text.
+    """
+    table = pd.DataFrame({"figure": [*FIGURES.values(), *AT_POINT.values()]})
+    for subset in one.subsets:
+        ends = one.metrics["intervals"].get(subset, {})
+        values = [
+            _text(one.metrics[subset].get(name), *ends.get(name, (_NAN, _NAN))) for name in FIGURES
+        ]
+        point = _at_point(one, subset)
+        values += [
+            _text(point.get(name), point.get(f"{name}_low"), point.get(f"{name}_high"))
+            for name in AT_POINT
+        ]
+        table[SUBSETS[subset]] = values
+    return table
+
+
+def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
+    """What the default threshold reaches."""
+    melanoma = one.metrics["melanoma"]
+    reached: Mapping[str, Any] = melanoma["reached"].get(subset, {})
+    found: Mapping[str, Any] = reached.get(melanoma["default"], {})
+    return found
+
+
+def _text(value: float | None, low: float | None, high: float | None) -> str:
+    if value is None:
+        return "not defined"
+    return with_interval(value, *(_NAN if end is None else end for end in (low, high)))
+
+
+def experiments_table(found: Sequence[Evaluated]) -> pd.DataFrame:
+    """What each experiment is, one a row: columns experiment, inputs, pixels, training, best."""
+    rows = []
+    for one in found:
+        settings = one.experiment
+        rows.append(
+            {
+                "experiment": one.name,
+                "model": model_text(settings.model),
+                "images": images_text(settings.images) if settings.model.image else "not used",
+                "training": training_text(settings.training, one.history),
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def model_text(model: config.Model) -> str:
+    """A model in words."""
+    parts = []
+    if model.image:
+        start = "ImageNet weights" if model.pretrained else "random weights"
+        parts.append(f"{model.backbone} from {start}")
+    if model.metadata:
+        fields = ", ".join(model.metadata_fields)
+        how = " by metablock" if model.fusion == "metablock" else ""
+        parts.append(f"metadata ({fields}){how}")
+    return " with ".join(parts)
+
+
+def images_text(images: config.Images) -> str:
+    """Preprocessing in words."""
+    hair = {"none": "hair left in"}.get(
+        images.hair_removal, f"hair removed ({images.hair_removal})"
+    )
+    return f"{images.size} px, framing {images.framing}, {hair}"
+
+
+def training_text(training: config.Training, history: pd.DataFrame) -> str:
+    """A training in words: its settings, and how many epochs it took."""
+    epochs = history.groupby("fold")["epoch"].max() + 1
+    took = f"{epochs.min()}" if epochs.min() == epochs.max() else f"{epochs.min()}-{epochs.max()}"
+    left = ", ".join(training.exclude_sources)
+    return (
+        f"{took} epochs of at most {training.max_epochs}, {training.loss} loss, "
+        f"batch {training.batch_size}, rate {training.lr:g}" + (f", without {left}" if left else "")
+    )
+
+
+def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
+    """What was trained and evaluated on, in a sentence.
+
+    Args:
+        one: the experiment.
+        audit: splits_audit.csv, as text.
+    """
+    first = audit[audit["fold"] == "0"].set_index("quantity")
+    counts = first.loc[["images", "lesions"]]
+    parts = [
+        f"trained on {counts['train']['images']} images of {counts['train']['lesions']} lesions"
+    ]
+    for subset, verb in (("val", "validated on"), ("test", "tested on")):
+        size = one.metrics["n"].get(subset)
+        if size:
+            parts.append(f"{verb} {size['images']}")
+    folds = audit["fold"].nunique()
+    again = f" (the first of {folds} folds; validation is the union of all)" if folds > 1 else ""
+    return f"{', '.join(parts[:-1])} and {parts[-1]}{again}. No lesion is in two parts."
+
+
+def point_text(one: Evaluated) -> str:
+    """The default threshold in a sentence."""
+    melanoma = one.metrics["melanoma"]
+    name = melanoma["default"]
+    if not name:
+        return "There is no melanoma threshold: validation has no melanoma to choose one on."
+    goal, _, share = name.partition("_")
+    return (
+        f"The melanoma threshold {melanoma['thresholds'][name]:.3g} of the calibrated probability "
+        f"was chosen on validation for a {goal} of {share} %."
+    )
+
+
+def document(found: Sequence[Evaluated], audit: pd.DataFrame, caption: str) -> Document:
+    """The page of the headline figures of every experiment, the main one first."""
+    blocks: list[Block] = [
+        Paragraph(" ".join(caption.split())),
+        Heading("What was trained on what"),
+        Table(experiments_table(found)),
+    ]
+    for one in found:
+        blocks += [
+            Heading(one.name),
+            Paragraph(f"{one.name} was {sizes_text(one, audit)} {point_text(one)}"),
+            Table(figures_table(one)),
+        ]
+    return Document("Headline figures", tuple(blocks))
+
+
+def opening(found: Sequence[Evaluated], audit: pd.DataFrame) -> str:
+    """The report's first words as reStructuredText: the main experiment's sizes and figures."""
+    main = found[0]
+    table = figures_table(main)
+    wanted = [FIGURES[name] for name in OPENING]
+    wanted += [AT_POINT["sensitivity"], AT_POINT["specificity"]]
+    rows = [list(table.columns), *table[table["figure"].isin(wanted)].to_numpy().tolist()]
+    lines = [".. list-table::", "   :header-rows: 1", ""]
+    for row in rows:
+        lines += [f"   {'* -' if place == 0 else '  -'} {text}" for place, text in enumerate(row)]
+    others = [f"{one.name} ({model_text(one.experiment.model)})" for one in found[1:]]
+    more = f"\n\nCompared with it: {'; '.join(others)}." if others else ""
+    return (
+        f"**{main.name}**: {model_text(main.experiment.model)}, "
+        f"{images_text(main.experiment.images)}; {sizes_text(main, audit)}\n\n"
+        + "\n".join(lines)
+        + f"\n\nIn brackets: 95 % intervals, resampled by lesion. {point_text(main)}{more}\n"
+    )

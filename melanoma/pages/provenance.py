@@ -1,0 +1,51 @@
+"""Provenance as a page to read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pandas as pd
+
+from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
+
+_SECTIONS = {
+    "config": "Configuration",
+    "versions": "Versions",
+    "data": "Data",
+    "images": "Image stores",
+    "starts": "Starts of the trainings",
+    "hardware": "Machine that wrote this down",
+}
+"""Sections of provenance.json in reading order; others follow under their own name."""
+
+
+def document(provenance: Mapping[str, Any], caption: str) -> Document:
+    """A table for each section of provenance.json.
+
+    Args:
+        provenance: the file's content.
+        caption: tells what to look for.
+    """
+    blocks: list[Block] = [
+        Paragraph(" ".join(caption.split())),
+        Paragraph(f"Commit: {provenance['commit']}"),
+    ]
+    names = [*_SECTIONS, *(name for name in provenance if name not in _SECTIONS)]
+    for name in names:
+        if name in provenance and name != "commit":
+            rows = list(_leaves(provenance[name], ""))
+            table = pd.DataFrame(rows, columns=["key", "value"])
+            blocks += [Heading(_SECTIONS.get(name, name)), Table(table, "None.")]
+    return Document("Provenance", tuple(blocks))
+
+
+def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, str]]:
+    """Every value of nested mappings, with its path."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            yield from _leaves(inner, f"{prefix}: {key}" if prefix else str(key))
+    elif isinstance(value, list):
+        yield prefix, "; ".join(map(str, value)) or "none"
+    else:
+        yield prefix, "none" if value is None else str(value)

@@ -1,0 +1,103 @@
+"""The pages that speak of all experiments, and the model card of the main one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from melanoma import config, isic
+from melanoma.files import read_json, sha256_of, write_text
+from melanoma.notice import DATA_LICENCE
+from melanoma.pages import card as model_card
+from melanoma.pages import headline, plan
+from melanoma.pages import provenance as provenance_page
+from melanoma.pages.assembly import build
+from melanoma.pages.document import Document, to_html, to_markdown
+from melanoma.pages.headline import Evaluated
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Files that the summary is drawn from.
+
+    Attributes:
+        metrics: metrics.json of each experiment, the main one first.
+        histories: training_curves.csv, likewise.
+        per_class: per_class.csv of the main experiment.
+        subgroups: subgroups.csv, likewise.
+        audit: splits_audit.csv.
+        provenance: provenance.json.
+        ground_truth: of the training set, which tells whether it is the official one.
+    """
+
+    metrics: Sequence[Path]
+    histories: Sequence[Path]
+    per_class: Path
+    subgroups: Path
+    audit: Path
+    provenance: Path
+    ground_truth: Path
+
+
+def write_summary(
+    experiments: Sequence[config.Experiment],
+    sources: Sources,
+    *,
+    results: Path,
+    pages: Sequence[Path],
+    opening: Path,
+    card: Path,
+    models: Sequence[str],
+    captions: Mapping[str, str],
+) -> None:
+    """Write the pages of `plan.SUMMARY`, the report's first words and the model card.
+
+    Args:
+        experiments: the main one first.
+        sources: what is read.
+        results: folder that the comparison's inputs lie in.
+        pages: file of each page of `plan.SUMMARY`.
+        opening: reStructuredText to write.
+        card: Markdown to write.
+        models: checkpoints of the main experiment.
+        captions: name of a caption -> its text.
+    """
+    found = [
+        Evaluated(experiment, read_json(metrics), pd.read_csv(history))
+        for experiment, metrics, history in zip(
+            experiments, sources.metrics, sources.histories, strict=True
+        )
+    ]
+    audit = pd.read_csv(sources.audit, dtype="str", keep_default_na=False)
+    provenance = read_json(sources.provenance)
+    official = is_official(sources.ground_truth)
+    described = model_card.document(
+        found[0],
+        audit=audit,
+        per_class=pd.read_csv(sources.per_class),
+        subgroups=pd.read_csv(sources.subgroups),
+        provenance=provenance,
+        models=models,
+        official=official,
+    )
+    documents: dict[str, Document] = {
+        plan.HEADLINE.name: headline.document(found, audit, captions[plan.HEADLINE.caption]),
+        plan.COMPARISON.name: build(plan.COMPARISON, captions[plan.COMPARISON.caption], results),
+        plan.MODEL_CARD.name: described,
+        plan.PROVENANCE.name: provenance_page.document(
+            provenance, captions[plan.PROVENANCE.caption]
+        ),
+    }
+    for path, page in zip(pages, plan.SUMMARY, strict=True):
+        write_text(path, to_html(documents[page.name]))
+    licence = DATA_LICENCE if official else model_card.NOT_OFFICIAL
+    write_text(opening, f"{headline.opening(found, audit)}\n{licence}\n")
+    write_text(card, to_markdown(described))
+
+
+def is_official(ground_truth: Path) -> bool:
+    """Whether a training set's ground truth is the official file, byte for byte."""
+    return sha256_of(ground_truth) == isic.OFFICIAL_FILES["train", "ground_truth"].sha256

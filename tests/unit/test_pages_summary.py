@@ -1,0 +1,190 @@
+"""Headline figures, the report's first words, the model card and the provenance to read."""
+
+import copy
+
+import pandas as pd
+import pytest
+from docutils.core import publish_parts
+
+from melanoma import config, isic
+from melanoma.files import write_json
+from melanoma.pages import card, headline, plan, provenance, summary
+from melanoma.pages.document import to_html, to_markdown
+from melanoma.pages.headline import Evaluated
+
+METRICS = {
+    "val": {"balanced_accuracy": 0.9, "macro_auroc": 0.97, "melanoma_auroc": None},
+    "test": {"balanced_accuracy": 0.712, "macro_auroc": 0.94, "melanoma_auroc": 0.9},
+    "intervals": {"test": {"balanced_accuracy": [0.684, 0.74]}},
+    "n": {"val": {"images": 91}, "test": {"images": 90}},
+    "melanoma": {
+        "default": "sensitivity_90",
+        "thresholds": {"sensitivity_90": 0.123},
+        "reached": {
+            "test": {
+                "sensitivity_90": {
+                    "sensitivity": 0.88,
+                    "sensitivity_low": 0.8,
+                    "sensitivity_high": 0.95,
+                    "specificity": 0.7,
+                    "specificity_low": None,
+                    "specificity_high": None,
+                }
+            }
+        },
+    },
+    "bootstrap": {"resamples": 500},
+    "calibration": {"val": {"calibrated": {"ece": 0.02}}, "test": {"calibrated": {"ece": None}}},
+}
+
+AUDIT = pd.DataFrame(
+    [
+        ("0", "images", "", "419", "91", "90", "600"),
+        ("0", "lesions", "", "197", "47", "43", "287"),
+        ("0", "share of images whose lesion is in train", "image by image", "", ".6", ".544", ""),
+    ],
+    columns=["fold", "quantity", "value", "train", "val", "test", "all"],
+)
+
+PROVENANCE = {
+    "commit": "abc+changes",
+    "config": {"images": {"size": 64}, "data": {"test": None}},
+    "starts": {"results/training/fusion/fold0": []},
+    "versions": {"python": "3.11", "torch": "2.14"},
+    "more": {"key": "value"},
+}
+
+
+def _evaluated(metrics=METRICS, folds=1, **overrides):
+    experiment = config.parse({"experiments": {"fusion": overrides}}).experiment("fusion")
+    history = pd.DataFrame({"fold": range(folds), "epoch": range(4, 4 + folds)})
+    return Evaluated(experiment, metrics, history)
+
+
+def test_every_headline_figure_has_its_interval_or_a_word():
+    table = headline.figures_table(_evaluated()).set_index("figure")
+    assert list(table.columns) == ["validation", "test"]
+    assert table.loc["balanced accuracy"].tolist() == ["0.900", "0.712 (0.684 to 0.740)"]
+    assert table.loc["melanoma AUROC", "validation"] == "not defined"
+    at_point = table.loc["melanoma sensitivity, at the threshold"]
+    assert at_point.tolist() == ["not defined", "0.880 (0.800 to 0.950)"]
+    assert table.loc["melanoma specificity, at the threshold", "test"] == "0.700"
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        ({}, ["resnet50 from ImageNet weights with metadata (age, sex, site)", "5 epochs of at"]),
+        ({"model": {"image": False}}, ["metadata (age, sex, site)", "not used"]),
+        ({"model": {"metadata": False, "pretrained": False}}, ["resnet50 from random weights"]),
+        ({"model": {"fusion": "metablock"}}, ["by metablock"]),
+        ({"images": {"hair_removal": "none", "size": 128}}, ["128 px, framing crop, hair left in"]),
+        ({"training": {"exclude_sources": ["MSK"], "lr": 0.01}}, ["rate 0.01, without MSK"]),
+    ],
+)
+def test_an_experiment_is_told_in_words(overrides, words):
+    row = headline.experiments_table([_evaluated(**overrides)]).iloc[0]
+    for word in words:
+        assert word in " | ".join(row)
+
+
+def test_sizes_are_told_for_one_and_for_several_folds():
+    text = headline.sizes_text(_evaluated(), AUDIT)
+    assert text.startswith("trained on 419 images of 197 lesions, validated on 91 and tested on 90")
+    again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
+    assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
+    assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
+
+
+def test_without_melanoma_there_is_no_threshold():
+    metrics = copy.deepcopy(METRICS)
+    metrics["melanoma"] |= {"default": None, "thresholds": {}}
+    assert "no melanoma" in headline.point_text(_evaluated(metrics))
+    assert "0.123" in headline.point_text(_evaluated())
+
+
+def test_the_first_words_are_valid_and_hold_the_figures():
+    text = headline.opening([_evaluated(), _evaluated(model={"metadata": False})], AUDIT)
+    html = publish_parts(text, writer="html5", settings_overrides={"halt_level": 2})["body"]
+    assert html.count("<tr>") == 1 + 5
+    assert "0.712 (0.684 to 0.740)" in html
+    assert "Compared with it: fusion (resnet50 from ImageNet weights)" in html
+
+
+def _card(*, official, metrics=METRICS):
+    columns = {"subset": ["val", "test"], "class": "MEL", "support": 15, "recall": 0.5}
+    groups = {"subset": ["test"] * 2, "variable": "sex", "part": ["female", "male"], "images": 60}
+    return card.document(
+        _evaluated(metrics),
+        audit=AUDIT,
+        per_class=pd.DataFrame(columns),
+        subgroups=pd.DataFrame(groups | {"suppressed": [None, "too few"], "melanomas": 7}),
+        provenance=PROVENANCE,
+        models=["results/training/fusion/fold0/model.ckpt"],
+        official=official,
+    )
+
+
+@pytest.mark.parametrize("official", [True, False])
+def test_the_card_claims_of_the_data_what_is_known(official):
+    text = to_markdown(_card(official=official))
+    assert ("CC BY-NC 4.0" in text) == official
+    assert ("Vienna" in text) == official
+    assert ("not the official ISIC 2019" in text) != official
+    assert "no medical device" in text
+    assert "commit abc+changes" in text
+    assert "54% of the test images" in text
+    assert "calibration error" not in text
+    assert "female" in text
+    assert "too few" not in text
+    assert text.count("| MEL |") == 1
+
+
+def test_provenance_is_read_key_by_key():
+    page = to_html(provenance.document(PROVENANCE, "Look."))
+    for text in ("images: size", ">64<", "data: test", ">none<", "abc+changes", "<h2>more</h2>"):
+        assert text in page
+
+
+def test_the_summary_is_written_from_the_files(tmp_path):
+    write_json(tmp_path / "metrics.json", METRICS)
+    write_json(tmp_path / "provenance.json", PROVENANCE)
+    _evaluated().history.to_csv(tmp_path / "history.csv")
+    AUDIT.to_csv(tmp_path / "audit.csv", index=False)
+    (tmp_path / "per_class.csv").write_text("subset,class,support\ntest,MEL,1\n")
+    (tmp_path / "subgroups.csv").write_text("subset,variable,part,images,suppressed\n")
+    (tmp_path / "truth.csv").write_text("image,MEL\n")
+    (tmp_path / "evaluation").mkdir()
+    (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
+    (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
+    pages = [tmp_path / f"{page.name}.html" for page in plan.SUMMARY]
+    summary.write_summary(
+        [_evaluated().experiment],
+        summary.Sources(
+            metrics=[tmp_path / "metrics.json"],
+            histories=[tmp_path / "history.csv"],
+            per_class=tmp_path / "per_class.csv",
+            subgroups=tmp_path / "subgroups.csv",
+            audit=tmp_path / "audit.csv",
+            provenance=tmp_path / "provenance.json",
+            ground_truth=tmp_path / "truth.csv",
+        ),
+        results=tmp_path,
+        pages=pages,
+        opening=tmp_path / "opening.rst",
+        card=tmp_path / "MODEL_CARD.md",
+        models=["model.ckpt"],
+        captions={page.caption: "Look." for page in plan.SUMMARY},
+    )
+    assert all("<h1>" in page.read_text() for page in pages)
+    assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# Model card: fusion\n")
+    assert card.NOT_OFFICIAL in (tmp_path / "opening.rst").read_text()
+
+
+def test_the_official_data_are_told_by_their_checksum(tmp_path, monkeypatch):
+    path = tmp_path / "truth.csv"
+    path.write_text("x")
+    assert not summary.is_official(path)
+    known = isic.OfficialFile("", sha256=summary.sha256_of(path))
+    monkeypatch.setitem(isic.OFFICIAL_FILES, ("train", "ground_truth"), known)
+    assert summary.is_official(path)
