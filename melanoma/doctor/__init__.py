@@ -123,8 +123,8 @@ def quick(
             )
     place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
     free = here.free_mb(place)
-    if free < machine.CHECKPOINTS_MB:
-        findings.append(error(f"{free:.0f} MB free in {place}", "free at least 2 GB"))
+    if free < machine.RESUME_MB:
+        findings.append(error(f"{free:.0f} MB free in {place}", "free at least 1 GB"))
     training = experiment.training
     if training.gpus_per_node and training.accelerator != "cpu":
         findings += machine.check_gpu([experiment], here, cluster=False)

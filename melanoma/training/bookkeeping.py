@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from melanoma import isic
@@ -19,7 +20,8 @@ from melanoma.training.batches import Batch
 from melanoma.training.checkpoints import Provenance
 from melanoma.training.figures import Figures, confusion_figure
 from melanoma.training.module import Classifier
-from melanoma.training.resume import STATE_KEY, ResumeFolder
+from melanoma.training.resume import STATE_KEY
+from melanoma.training.starts import ResumeFolder
 
 SCORE = "balanced_accuracy"
 """The validation figure that chooses the best epoch."""
@@ -36,6 +38,7 @@ class Bookkeeping(pl.Callback):
         folder: where everything is kept until the training is done.
         provenance: what goes into every checkpoint.
         tensorboard: folder of the TensorBoard logs.
+        notice: told of each epoch's end, at which nothing would be lost.
 
     Attributes:
         best_epoch: counted from 0; -1 before the first epoch's end.
@@ -47,8 +50,15 @@ class Bookkeeping(pl.Callback):
 
     state_key = STATE_KEY
 
-    def __init__(self, folder: ResumeFolder, provenance: Provenance, tensorboard: Path) -> None:
+    def __init__(
+        self,
+        folder: ResumeFolder,
+        provenance: Provenance,
+        tensorboard: Path,
+        notice: signals.Notice,
+    ) -> None:
         self._folder = folder
+        self._notice = notice
         self._provenance = provenance
         self._tensorboard = tensorboard
         self._writer: Any = None
@@ -86,6 +96,19 @@ class Bookkeeping(pl.Callback):
         # answer on the device; the watching thread ends each rank by itself.
         loop: Any = trainer.fit_loop.epoch_loop
         loop._broadcast_sigterm_tensor = lambda: None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to go on where a node's file system still shows it an older state."""
+        if trainer.world_size == 1:
+            return
+        epoch = trainer.current_epoch
+        found = torch.tensor([epoch, -epoch], device=pl_module.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        if found[0] != -found[1]:
+            raise RuntimeError(
+                f"the processes resume in different epochs ({-int(found[1])} to {int(found[0])}): "
+                f"not all nodes see the same {self._folder.state}"
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks."""
@@ -190,6 +213,9 @@ class Bookkeeping(pl.Callback):
         with atomic(self._folder.state) as partial:
             trainer.save_checkpoint(partial)
         self._folder.keep_best(self.best_epoch)
+        # Rank 0 alone, since its end is the others' too, and before this it was still writing.
+        if not self.finished:
+            self._notice.end_if_told()
 
     def _log(self, row: history.Row, figures: Figures, is_best: bool) -> None:
         logger.info(
