@@ -1,8 +1,13 @@
+import time
+from pathlib import Path
+
 from melanoma import cluster, isic, weights
 from melanoma import config as settings
 from melanoma.code_version import code_version
 from melanoma.errors import InputError
+from melanoma.training import starts
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 try:
     CONFIG = settings.parse(config)
@@ -11,7 +16,6 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
-cluster.outlive_outages()
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
@@ -37,6 +41,15 @@ GRADCAM_PAGES = {
     "checks": "checks of the maps",
 }
 """File in the folder of heat maps that the report shows -> its name there."""
+STARTED = time.time()
+SNAKEMAKE = Path(".snakemake")
+"""Snakemake's own folder, in the working directory."""
+
+if workflow.is_main_process:
+    cluster.mend_executor()
+    cluster.mend_retries(lambda job: get_outlook(job))
+    if cluster.free_lock(SNAKEMAKE):
+        logger.warning("The last run here was killed; its lock is removed.")
 
 
 wildcard_constraints:
@@ -49,6 +62,17 @@ wildcard_constraints:
     fold=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
+
+
+onstart:
+    try:
+        name = getattr(workflow.scheduler._executor, "run_uuid", "")
+        if orphans := cluster.begin_run(SNAKEMAKE, name):
+            logger.warning(
+                f"Cancelled SLURM jobs that an earlier run left: {' '.join(orphans)}"
+            )
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def get_source(wildcards):
@@ -128,6 +152,13 @@ def get_accelerator(wildcards, resources):
     return EXPERIMENTS[wildcards.experiment].training.accelerator
 
 
+def get_outlook(job):
+    """What becomes of a training that has failed; other jobs are left to their `retries`."""
+    if job.is_group() or job.rule.name != "train":
+        return None
+    return starts.outlook(Path(job.output.model).parent, since=STARTED)
+
+
 def get_excluded_sources(wildcards):
     """Sources left out of an experiment's training."""
     return list(EXPERIMENTS[wildcards.experiment].training.exclude_sources)
@@ -178,9 +209,10 @@ def of_folds(pattern):
     return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
 
 
-def tries(again):
-    """Retries of a rule: by the submitting Snakemake alone, not once more inside the job."""
-    return 0 if workflow.remote_exec else again
+def tries(again, here=False):
+    """Retries on a cluster, or `here` too; the submitting Snakemake's, not its jobs' own."""
+    submits = here or workflow.resource_settings.nodes
+    return again if submits and not workflow.remote_exec else 0
 
 
 def in_report(path, caption, category, figure, experiment="all", subset="all"):

@@ -48,6 +48,7 @@ rule evaluate:
         "logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -86,6 +87,7 @@ rule figures:
         "logs/figures/{experiment}.log",
     benchmark:
         "results/benchmarks/figures/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -196,6 +198,7 @@ rule training_curves:
         "logs/training_curves/{experiment}.log",
     benchmark:
         "results/benchmarks/training_curves/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -230,6 +233,7 @@ rule compare:
         "logs/compare.log",
     benchmark:
         "results/benchmarks/compare.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -260,6 +264,7 @@ rule comparison_figure:
         "logs/comparison_figure.log",
     benchmark:
         "results/benchmarks/comparison_figure.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -296,6 +301,7 @@ rule provenance:
         "logs/provenance.log",
     benchmark:
         "results/benchmarks/provenance.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
