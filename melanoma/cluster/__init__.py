@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from melanoma.cluster.executor import mend_executor, mend_retries
+from melanoma.cluster.executor import follow_jobs, mend_executor
 from melanoma.cluster.rules import (
     gradcam_resources,
     inspect_resources,
@@ -18,12 +18,12 @@ from melanoma.cluster.site import Site, launcher
 __all__ = [
     "Site",
     "begin_run",
+    "follow_jobs",
     "free_lock",
     "gradcam_resources",
     "inspect_resources",
     "launcher",
     "mend_executor",
-    "mend_retries",
     "pack_resources",
     "predict_resources",
     "shard_resources",

@@ -78,17 +78,31 @@ def mend_executor() -> None:
     executor.cancel = submission.given_up(executor.cancel)
 
 
-def mend_retries(outlook: Callable[[Any], Outlook | None]) -> None:
-    """Count attempts by what they achieve: not those that got further, none after a hopeless one.
+def follow_jobs(outlook: Callable[[Any], Outlook | None], done: Callable[[Any], None]) -> None:
+    """Look at each job that has ended, with any executor, before Snakemake goes on.
+
+    Attempts are counted by what they achieve: not those that got further, none after a hopeless
+    one.
 
     Args:
         outlook: judges a job of Snakemake's that has just failed; None leaves it to `retries`.
+        done: called for each job that has succeeded.
     """
     attempts = _Attempts(outlook)
     for module in (PLUGIN, LOCAL):
         executor = getattr(sys.modules.get(module), "Executor", None)
         if executor is not None:
             executor.handle_job_error = attempts.judging(executor.handle_job_error)
+            executor.handle_job_success = _and_then(executor.handle_job_success, done)
+
+
+def _and_then(handle: Callable[..., None], done: Callable[[Any], None]) -> Callable[..., None]:
+    @functools.wraps(handle)
+    def wrapper(executor: Any, job: Any) -> None:
+        handle(executor, job)
+        done(job)
+
+    return wrapper
 
 
 class _Remembered:

@@ -38,7 +38,6 @@ class Bookkeeping(pl.Callback):
         folder: where everything is kept until the training is done.
         provenance: what goes into every checkpoint.
         tensorboard: folder of the TensorBoard logs.
-        notice: told of each epoch's end, at which nothing would be lost.
 
     Attributes:
         best_epoch: counted from 0; -1 before the first epoch's end.
@@ -50,15 +49,8 @@ class Bookkeeping(pl.Callback):
 
     state_key = STATE_KEY
 
-    def __init__(
-        self,
-        folder: ResumeFolder,
-        provenance: Provenance,
-        tensorboard: Path,
-        notice: signals.Notice,
-    ) -> None:
+    def __init__(self, folder: ResumeFolder, provenance: Provenance, tensorboard: Path) -> None:
         self._folder = folder
-        self._notice = notice
         self._provenance = provenance
         self._tensorboard = tensorboard
         self._writer: Any = None
@@ -213,9 +205,8 @@ class Bookkeeping(pl.Callback):
         with atomic(self._folder.state) as partial:
             trainer.save_checkpoint(partial)
         self._folder.keep_best(self.best_epoch)
-        # Rank 0 alone, since its end is the others' too, and before this it was still writing.
         if not self.finished:
-            self._notice.end_if_told()
+            self._folder.epoch_is_saved()
 
     def _log(self, row: history.Row, figures: Figures, is_best: bool) -> None:
         logger.info(

@@ -49,7 +49,7 @@ def progress_of(folder: ResumeFolder) -> Progress:
 
 
 def publish_results(folder: ResumeFolder, output: Path, provenance: Provenance) -> None:
-    """Put what a finished training made in its place, each file atomically; remove the folder.
+    """Put what a finished training made in its place, each file atomically.
 
     Args:
         folder: of a training whose state says that it is finished.
@@ -67,7 +67,7 @@ def publish_results(folder: ResumeFolder, output: Path, provenance: Provenance) 
     _copy(folder.best(kept["best_epoch"]), output / "model.ckpt")
     _copy(folder.history, output / "history.csv")
     _copy(folder.restarts, output / "restarts.csv")
-    folder.remove()
+    folder.finish()
     logger.info(
         "trained %d epochs; epoch %d is the best: %s",
         kept["epochs"],

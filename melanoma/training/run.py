@@ -84,11 +84,10 @@ def train(job: TrainingJob, folder: ResumeFolder | None = None) -> TrainingResul
     folder.epochs = progress.epochs
     schedule = Schedule.of(job.experiment, steps)
     setting = _Setting(job, how, folder, progress, tables, store, schedule)
-    with signals.watch(lambda name: _on_end(name, folder)) as notice:
-        return _fit(setting, notice)
+    return _fit(setting)
 
 
-def _fit(setting: _Setting, notice: signals.Notice) -> TrainingResult:
+def _fit(setting: _Setting) -> TrainingResult:
     job, folder, progress = setting.job, setting.folder, setting.progress
     provenance = Provenance(
         experiment=job.experiment,
@@ -98,7 +97,7 @@ def _fit(setting: _Setting, notice: signals.Notice) -> TrainingResult:
         fold=job.fold,
         code=job.code,
     )
-    bookkeeping = Bookkeeping(folder, provenance, job.tensorboard, notice)
+    bookkeeping = Bookkeeping(folder, provenance, job.tensorboard)
     module = Classifier(
         _model(setting),
         setting.tables,
@@ -233,14 +232,6 @@ def _with_images(error: NonFiniteLossError, setting: _Setting) -> NonFiniteLossE
     if launch.rank_of(os.environ) == 0:
         write_table(path, pd.DataFrame({"image": batch}))
     return NonFiniteLossError(error.epoch, error.step, str(path))
-
-
-def _on_end(name: str, folder: ResumeFolder) -> None:
-    if launch.rank_of(os.environ) == 0:
-        logger.warning(
-            "%s: stopping after %d epochs, where the next start goes on", name, folder.epochs
-        )
-        folder.ended(name)
 
 
 def _quieten(rank: int) -> None:

@@ -2,7 +2,8 @@
 
 The folder lies beside the results but is no declared output: Snakemake deletes those before it
 tries a job again. Its name is a hash of all that decides the result, so that other settings never
-resume it.
+resume it. It stays after the training is done, until the submitting Snakemake has taken the results
+over: a job may be requeued even then, and finds its outputs deleted.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ from pathlib import Path
 
 from melanoma import files
 from melanoma.errors import InputError
-from melanoma.training import TrainingJob, history
+from melanoma.training import TrainingJob, history, signals
+
+RESULTS = ("model.ckpt", "last.ckpt", "history.csv", "restarts.csv")
+"""What a training leaves in its output folder."""
 
 RESTART_COLUMNS = ("time", "host", "job", "cause", "epoch")
 """When (UTC), where and in which SLURM job ("" without SLURM) a start ended before its training
@@ -36,16 +40,17 @@ NO_NOTICE = "ended without notice (killed, out of memory, or the node was lost)"
 TIME_LIMIT = "SIGUSR1"
 """The signal by which a job is warned of its time limit, and the cause of such an end."""
 
-_ENDS = {
-    (TIME_LIMIT, 2): "reached their time limit (set-resources: train: runtime must allow an epoch)",
-    (NO_NOTICE, 3): "were killed (is it out of memory? set-resources: train: mem_mb)",
+_IN_VAIN = {
+    TIME_LIMIT: "reached their time limit (set-resources: train: runtime must allow an epoch)",
+    NO_NOTICE: "were killed (is it out of memory? set-resources: train: mem_mb)",
 }
-"""Cause, and how many such ends in one epoch are enough: what is said of them then."""
+"""Causes of an end of which three in one epoch are enough: what is said of them then."""
 
 LOCK_SECONDS = 600.0
 """How long a start waits for another one that still trains in the same folder; longer than a
 cancelled job may take to end (SLURM's KillWait, 30 s)."""
 
+_FINISHED = "finished"
 _ERROR = "error: "
 _LOST = "lost another process: "
 _LOST_KINDS = {"DistError", "DistBackendError", "DistNetworkError", "DistStoreError"}
@@ -102,6 +107,7 @@ class ResumeFolder:
         self.path = path
         self._rank = rank
         self._lock: int | None = None
+        self._notice: signals.Notice | None = None
         self.epochs = 0
         path.mkdir(parents=True, exist_ok=True)
 
@@ -141,20 +147,27 @@ class ResumeFolder:
 
     @contextlib.contextmanager
     def recorded(self) -> Iterator[ResumeFolder]:
-        """Around a start: record how the last one ended, and the error that this one ends in.
+        """Around a start: record how the last one ended, and the signal or error that ends this.
 
         Raises:
             InputError: as `begin`.
         """
         try:
             self.begin(len(history.read(self.history)))
-            try:
-                yield self
-            except Exception as error:
-                self.failed(error)
-                raise
+            with signals.watch(self._stopped) as self._notice:
+                try:
+                    yield self
+                except Exception as error:
+                    self.failed(error)
+                    raise
         finally:
             self._unlock()
+
+    def epoch_is_saved(self) -> None:
+        """End the process here, if it has been told to end: nothing is lost."""
+        if self._notice is not None and not self._rank:
+            # Rank 0 alone, since its end is the others' too, and before this it was still writing.
+            self._notice.end_if_told()
 
     def begin(self, epochs: int) -> None:
         """Record how the last start ended, and refuse another one that would end the same way.
@@ -191,7 +204,7 @@ class ResumeFolder:
 
     def ended(self, cause: str) -> None:
         """Record why this start ends; no more once the training is done."""
-        if self._rank or not self.path.exists():
+        if self._rank or (self.path / _FINISHED).exists():
             return
         self._write_rows([*self.rows(), self._row(cause)])
         self._running.unlink(missing_ok=True)
@@ -207,7 +220,7 @@ class ResumeFolder:
         lost = is_lost_rank(error)
         if not self._rank:
             self.ended((_LOST if lost else _ERROR) + text)
-        elif not lost and self.path.exists():
+        elif not lost:
             row = self._row(_ERROR + text)
             files.write_json(self.path / f"failure-{self._rank}.json", row)
 
@@ -215,11 +228,17 @@ class ResumeFolder:
         """The rows of restarts.csv."""
         return _read_rows(self.restarts)
 
-    def remove(self) -> None:
-        """Remove the folder: the training is done."""
-        # First, since on NFS an open file leaves another in its place.
-        self._unlock()
-        shutil.rmtree(self.path)
+    def finish(self) -> None:
+        """Mark the training as done and its results as put in their place."""
+        self._running.unlink(missing_ok=True)
+        (self.path / _FINISHED).touch()
+
+    def _stopped(self, name: str) -> None:
+        if not self._rank:
+            logger.warning(
+                "%s: stopping after %d epochs, where the next start goes on", name, self.epochs
+            )
+            self.ended(name)
 
     def _take_lock(self) -> None:
         """Wait until no other process trains here, such as a job that outlives its cancelling."""
@@ -263,6 +282,19 @@ class ResumeFolder:
             writer.writerows(rows)
 
 
+def tidy(output: Path) -> None:
+    """Remove the folders of trainings that are done, where all results are in their place.
+
+    For the process that answers for the results, at a time when nothing is trained there.
+
+    Args:
+        output: folder of the results.
+    """
+    if all((output / name).exists() for name in RESULTS):
+        for marker in output.glob(f"resume-*/{_FINISHED}"):
+            shutil.rmtree(marker.parent, ignore_errors=True)
+
+
 def outlook(output: Path, since: float) -> Outlook | None:
     """What becomes of a training that has just failed, judged from outside of it.
 
@@ -290,24 +322,23 @@ def is_lost_rank(error: BaseException) -> bool:
 
 def _in_vain(rows: Sequence[Row]) -> str:
     """Why another start would end as the last two did; "" where that isn't known."""
-    errors = [row for row in rows if row["cause"].startswith(_ERROR)]
-    if len(errors) > 1 and _same(errors[-2], errors[-1], rows[-1]):
+    errors = [row for row in rows if row["cause"].startswith(_ERROR)][-2:]
+    if len(errors) == 2 and _same([*errors, {**errors[-1], "epoch": rows[-1]["epoch"]}]):
         cause = errors[-1]["cause"].removeprefix(_ERROR)
         return (
             "the last two starts of this training ended in the same error, after "
             f"{rows[-1]['epoch']} epochs: {cause}"
         )
-    for (cause, times), what in _ENDS.items():
-        last = rows[-times:]
-        if [row["cause"] for row in last] == [cause] * times and _same(last[0], last[-1], rows[-1]):
-            return f"the last {times} starts of this training {what} in epoch {rows[-1]['epoch']}"
+    last = rows[-3:]
+    if len(last) == 3 and _same(last) and last[-1]["cause"] in _IN_VAIN:
+        what = _IN_VAIN[last[-1]["cause"]]
+        return f"the last three starts of this training {what} in epoch {last[-1]['epoch']}"
     return ""
 
 
-def _same(before: Row, last: Row, latest: Row) -> bool:
-    """Whether two starts ended alike, and no epoch has been done since the first of them."""
-    epochs = {row["epoch"] for row in (before, last, latest)}
-    return before["cause"] == last["cause"] and len(epochs) == 1
+def _same(rows: Sequence[Row]) -> bool:
+    """Whether starts ended alike, with no epoch between them."""
+    return len({(row["cause"], row["epoch"]) for row in rows}) == 1
 
 
 def _all_rows(folder: Path) -> list[dict[str, str]]:

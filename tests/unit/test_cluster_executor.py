@@ -172,6 +172,7 @@ def fake_plugin() -> Any:
         def run_array_jobs(self) -> None: ...
         def cancel(self) -> None: ...
         def handle_job_error(self) -> None: ...
+        def handle_job_success(self, job: Any) -> None: ...
 
     names = ("get_min_job_age", "pending_jobs_for_rule", "query_job_status")
     return SimpleNamespace(**dict.fromkeys(names, print), Executor=Executor)
@@ -183,22 +184,68 @@ def test_all_is_mended_once(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, executor.LOCAL, SimpleNamespace())
     before = dict(vars(plugin.Executor))
     cluster.mend_executor()
-    cluster.mend_retries(lambda job: None)
+    done: list[Any] = []
+    cluster.follow_jobs(lambda job: None, done.append)
     changed = {name for name, value in vars(plugin.Executor).items() if before[name] is not value}
     assert changed == {
         *("check_active_jobs", "run_job", "run_array_jobs", "cancel", "handle_job_error"),
+        "handle_job_success",
     }
+    plugin.Executor().handle_job_success("job")
+    assert done == ["job"]
     assert plugin.pending_jobs_for_rule(None, "inspect") == 0
     remembered = plugin.get_min_job_age
     cluster.mend_executor()
     assert plugin.get_min_job_age is remembered
 
 
+@pytest.fixture
+def mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The installed executor, mended for one test."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    for owner in (plugin, plugin.Executor):
+        for name, value in list(vars(owner).items()):
+            if callable(value) and not name.startswith("__"):
+                monkeypatch.setattr(owner, name, value)
+    cluster.mend_executor()
+
+
+@pytest.mark.usefixtures("mended")
+def test_arrays_are_submitted_though_more_tasks_wait_for_slots() -> None:
+    """With `-j 2`, Snakemake hands over two of six ready jobs, and no more while they run."""
+    import snakemake_executor_plugin_slurm as plugin
+
+    class Executor(plugin.Executor):  # type: ignore[misc]
+        def __init__(self, waiting: int) -> None:
+            dag = SimpleNamespace(ready_jobs=[job_of("inspect")] * waiting)
+            self.workflow = SimpleNamespace(dag=dag)
+            self.array_jobs = {"inspect"}
+            self.max_array_size = 50
+            self._main_event_loop = None
+            self.logger = SimpleNamespace(debug=lambda text: None, warning=lambda text: None)
+            self.submitted: list[int] = []
+
+        def _submit_array_jobs(self, jobs: list[Any]) -> None:
+            self.submitted.append(len(jobs))
+
+        def _submit_job(self, job: Any) -> None:
+            self.submitted.append(1)
+
+    def job_of(rule: str) -> Any:
+        return SimpleNamespace(rule=SimpleNamespace(name=rule), is_group=lambda: False)
+
+    for handed in (1, 2):
+        running = Executor(waiting=4)
+        running.run_jobs([job_of("inspect") for _ in range(handed)])
+        assert running.submitted == [handed]
+
+
 def test_nothing_is_done_without_the_executor(monkeypatch: pytest.MonkeyPatch) -> None:
     for module in (executor.PLUGIN, executor.LOCAL):
         monkeypatch.setitem(sys.modules, module, None)
     cluster.mend_executor()
-    cluster.mend_retries(lambda job: None)
+    cluster.follow_jobs(lambda job: None, print)
 
 
 def test_installed_executors_have_what_is_mended() -> None:
@@ -211,8 +258,10 @@ def test_installed_executors_have_what_is_mended() -> None:
     assert {"get_min_job_age", "query_job_status"} <= set(code.co_names)
     jobs = plugin.Executor.run_jobs
     assert "pending_jobs_for_rule" in jobs.__code__.co_names
-    for name in ("run_job", "run_array_jobs", "cancel", "handle_job_error"):
+    for name in ("run_job", "run_array_jobs", "cancel"):
         assert callable(getattr(plugin.Executor, name))
-    assert callable(local.Executor.handle_job_error)
+    for name in ("handle_job_error", "handle_job_success"):
+        assert callable(getattr(plugin.Executor, name))
+        assert callable(getattr(local.Executor, name))
     names = JobScheduler._handle_error.__code__.co_names
     assert names.index("handle_job_error") < names.index("restart_times")

@@ -108,10 +108,11 @@ def test_other_errors_do_not(tmp_path, first, second):
 @pytest.mark.parametrize(
     ("ends", "reason"),
     [
-        ([("SIGUSR1", 1)] * 2, "reached their time limit"),
-        ([("SIGUSR1", 0), ("SIGUSR1", 1)], None),
+        ([("SIGUSR1", 1)] * 3, "reached their time limit"),
+        ([("SIGUSR1", 1)] * 2, None),
+        ([("SIGUSR1", 0), ("SIGUSR1", 1), ("SIGUSR1", 1)], None),
         ([("SIGTERM", 1)] * 5, None),
-        ([("SIGUSR1", 1), ("SIGTERM", 1)], None),
+        ([("SIGUSR1", 1), ("SIGTERM", 1), ("SIGUSR1", 1)], None),
         ([(NO_NOTICE, 1)] * 3, "were killed"),
         ([(NO_NOTICE, 1)] * 2, None),
         ([(NO_NOTICE, 0), (NO_NOTICE, 1), (NO_NOTICE, 1)], None),
@@ -161,8 +162,27 @@ def test_a_second_process_waits_for_the_first(tmp_path, monkeypatch):
     with pytest.raises(InputError, match="another process trains here"):
         start(tmp_path, 0)
     first._unlock()
-    start(tmp_path, 0).remove()
-    assert not tmp_path.exists()
+    start(tmp_path, 0)
+
+
+def test_a_folder_goes_when_the_training_is_done_and_its_results_are_there(tmp_path):
+    done, other = tmp_path / "resume-1", tmp_path / "resume-2"
+    start(other, 0)
+    folder = start(done, 3)
+    for name in starts.RESULTS:
+        (tmp_path / name).touch()
+    starts.tidy(tmp_path)
+    assert done.exists()
+    folder.finish()
+    folder.ended("SIGTERM")
+    assert folder.rows() == []
+    (tmp_path / "model.ckpt").unlink()
+    starts.tidy(tmp_path)
+    assert done.exists(), "a job that is requeued now needs it"
+    (tmp_path / "model.ckpt").touch()
+    starts.tidy(tmp_path)
+    assert not done.exists()
+    assert other.exists()
 
 
 def add_epochs(path, number):
@@ -287,6 +307,26 @@ def test_the_warning_before_a_time_limit_waits_for_the_end_of_the_epoch(
     assert done.returncode == 138, done.stderr
     assert note.read_text() == "SIGUSR1"
     assert (time.monotonic() - began > 0.5) or not waits
+
+
+RECORDED = """
+import os, signal, sys, time
+from pathlib import Path
+from melanoma.training.starts import ResumeFolder
+folder = ResumeFolder(Path(sys.argv[1]), 0)
+with folder.recorded():
+    os.kill(os.getpid(), signal.SIGUSR1)
+    time.sleep(0.5)
+    folder.epochs = 2
+    folder.epoch_is_saved()
+"""
+
+
+def test_a_time_limit_is_recorded_with_the_epoch_that_was_still_done(tmp_path):
+    command = [sys.executable, "-c", RECORDED, str(tmp_path)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 138
+    (row,) = ResumeFolder(tmp_path, 0).rows()
+    assert (row["cause"], row["epoch"]) == ("SIGUSR1", "2")
 
 
 AFTERWARDS = """

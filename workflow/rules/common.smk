@@ -3,7 +3,7 @@ from pathlib import Path
 
 from melanoma import cluster, isic, weights
 from melanoma import config as settings
-from melanoma.code_version import code_version
+from melanoma import code_version as versions
 from melanoma.errors import InputError
 from melanoma.training import starts
 from snakemake.exceptions import WorkflowError
@@ -47,7 +47,7 @@ SNAKEMAKE = Path(".snakemake")
 
 if workflow.is_main_process:
     cluster.mend_executor()
-    cluster.mend_retries(lambda job: get_outlook(job))
+    cluster.follow_jobs(lambda job: get_outlook(job), lambda job: tidy_after(job))
     if cluster.free_lock(SNAKEMAKE):
         logger.warning("The last run here was killed; its lock is removed.")
 
@@ -64,6 +64,11 @@ wildcard_constraints:
     shards=r"\d+",
 
 
+def code_version(*modules):
+    """Hash of the code behind a rule's results, made for the jobs that need it alone."""
+    return lambda wildcards: versions.code_version(*modules)
+
+
 onstart:
     try:
         name = getattr(workflow.scheduler._executor, "run_uuid", "")
@@ -73,6 +78,8 @@ onstart:
             )
     except InputError as error:
         raise WorkflowError(str(error))
+    for fold in Path("results/training").glob("*/fold*"):
+        starts.tidy(fold)
 
 
 def get_source(wildcards):
@@ -152,11 +159,22 @@ def get_accelerator(wildcards, resources):
     return EXPERIMENTS[wildcards.experiment].training.accelerator
 
 
+def get_training(job):
+    """Folder of a training's results; None for other jobs."""
+    is_training = not job.is_group() and job.rule.name == "train"
+    return Path(job.output.model).parent if is_training else None
+
+
 def get_outlook(job):
     """What becomes of a training that has failed; other jobs are left to their `retries`."""
-    if job.is_group() or job.rule.name != "train":
-        return None
-    return starts.outlook(Path(job.output.model).parent, since=STARTED)
+    folder = get_training(job)
+    return starts.outlook(folder, since=STARTED) if folder else None
+
+
+def tidy_after(job):
+    """Remove what a training resumes from, once its results are taken over."""
+    if folder := get_training(job):
+        starts.tidy(folder)
 
 
 def get_excluded_sources(wildcards):
