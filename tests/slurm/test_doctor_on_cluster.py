@@ -55,7 +55,7 @@ def test_nothing_wrong_and_the_ranks_of_two_nodes_meet(tmp_path: Path) -> None:
     ("fault", "words"),
     [
         ({"status_command": "sacct"}, "accounting is off"),
-        ({"training": {"gpus_per_node": 8, "nodes": 1}}, "at most 4 GPUs each"),
+        ({"training": {"gpus_per_node": 16, "nodes": 1}}, "at most 8 GPUs each"),
         ({"training": {"nodes": 4}}, "partition gpu has 2 such nodes"),
         ({"site": Site("cpu", "gpus", "")}, "'gpus' doesn't exist"),
         ({"site": Site("cpu", "gpu", "h100")}, "types: untyped"),
