@@ -83,6 +83,7 @@ def _cluster_findings(config: Config, here: Surroundings) -> list[Finding]:
         findings += slurm.check_partitions(cluster, config, here.profile)
         for experiment in machine.experiments(config):
             findings += slurm.check_training(cluster, experiment, here.profile)
+        findings += slurm.check_other_jobs(cluster, config, here.profile)
     except slurm.ControllerError as problem:
         findings.append(
             error(f"SLURM's controller doesn't answer: {problem}", "try again, or ask its admins")

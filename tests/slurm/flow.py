@@ -210,7 +210,7 @@ def table(path: Path) -> list[dict[str, str]]:
 def flow_in(cluster: Cluster, config: dict[str, Any]) -> Iterator[Flow]:
     """A flow in a folder of its own; its Snakemake and its jobs end with it, whatever happens."""
     # Not pytest's own folder, whose long name would be all that logs show of a command.
-    with tempfile.TemporaryDirectory(prefix="flow-", ignore_cleanup_errors=True) as folder:
+    with tempfile.TemporaryDirectory(dir=cluster.folder, ignore_cleanup_errors=True) as folder:
         flow = Flow(Path(folder), cluster, config)
         try:
             yield flow
