@@ -6,13 +6,20 @@ Each subcommand imports what it needs when it runs, so that `melanoma --help` st
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from melanoma import logs
 from melanoma.errors import InputError
+
+if TYPE_CHECKING:
+    from melanoma.training import TrainingJob
+
+logger = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,7 +80,7 @@ def _run_train(options: argparse.Namespace) -> int:
     from melanoma import energy
     from melanoma.config import Experiment
     from melanoma.training import TrainingJob, launch
-    from melanoma.training.run import train
+    from melanoma.training.starts import ResumeFolder
 
     job = TrainingJob(
         experiment=Experiment.from_settings(options.settings, options.execution),
@@ -88,9 +95,41 @@ def _run_train(options: argparse.Namespace) -> int:
     )
     key = energy.key_of(options.settings, options.code)
     rank, local_rank = (launch.rank_of(os.environ, local=local) for local in (False, True))
-    with energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank):
-        train(job)
+    with (
+        ResumeFolder.of(job, rank).recorded() as folder,
+        energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank),
+    ):
+        if rank == 0:
+            _examine(job)
+        # Here, so that a start that fails to import it is recorded too.
+        from melanoma.training.run import train
+
+        train(job, folder)
     return 0
+
+
+def _examine(job: TrainingJob) -> None:
+    """Look for what would stop a training after the time it takes to load everything.
+
+    Raises:
+        InputError: something would.
+    """
+    from melanoma import doctor
+
+    files = {
+        "image store": job.store,
+        "catalogue": job.catalogue,
+        "splits": job.splits,
+        "weights": job.weights,
+    }
+    findings = doctor.quick(job.experiment, files, job.output, doctor.surroundings(Path.cwd()))
+    for finding in findings:
+        level = {"ok": logging.INFO, "warning": logging.WARNING}.get(finding.level, logging.ERROR)
+        logger.log(
+            level, "%s", f"{finding.what} -> {finding.cure}" if finding.cure else finding.what
+        )
+    if doctor.failed(findings):
+        raise InputError("; ".join(each.what for each in findings if each.level == "error"))
 
 
 def _predict_subset(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -83,6 +83,7 @@ def _cluster_findings(config: Config, here: Surroundings) -> list[Finding]:
         findings += slurm.check_partitions(cluster, config, here.profile)
         for experiment in machine.experiments(config):
             findings += slurm.check_training(cluster, experiment, here.profile)
+        findings += slurm.check_other_jobs(cluster, config, here.profile)
     except slurm.ControllerError as problem:
         findings.append(
             error(f"SLURM's controller doesn't answer: {problem}", "try again, or ask its admins")
@@ -123,8 +124,8 @@ def quick(
             )
     place = next(folder for folder in (output, *output.resolve().parents) if folder.is_dir())
     free = here.free_mb(place)
-    if free < machine.CHECKPOINTS_MB:
-        findings.append(error(f"{free:.0f} MB free in {place}", "free at least 2 GB"))
+    if free < machine.RESUME_MB:
+        findings.append(error(f"{free:.0f} MB free in {place}", "free at least 1 GB"))
     training = experiment.training
     if training.gpus_per_node and training.accelerator != "cpu":
         findings += machine.check_gpu([experiment], here, cluster=False)

@@ -36,7 +36,7 @@ def check_job(experiment: Experiment, here: Surroundings, *, cluster: bool) -> I
 def srun(experiment: Experiment, here: Surroundings) -> list[str]:
     """The command that starts a test job of the shape of a training."""
     training, profile = experiment.training, here.profile
-    asked = needs.train(experiment, site=profile.site) | dict(profile.train)
+    asked = needs.train(experiment, site=profile.site) | dict(profile.rules.get("train", {}))
     options = {
         "account": profile.account,
         "partition": asked["slurm_partition"],

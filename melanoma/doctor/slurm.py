@@ -190,7 +190,8 @@ def check_partitions(cluster: Cluster, config: Config, profile: Profile) -> Iter
         elif found.get("PreemptMode") == "CANCEL":
             yield warning(
                 f"{key}: jobs in {found['PartitionName']} are cancelled when preempted",
-                "Snakemake takes such a job for running: stop it and start the same command again",
+                "nothing to do where that is rare: such a job is submitted again, up to 20 times "
+                "without a new epoch; else take another partition",
             )
         else:
             yield ok(f"{key}: {found['PartitionName']}")
@@ -199,7 +200,7 @@ def check_partitions(cluster: Cluster, config: Config, profile: Profile) -> Iter
 def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -> Iterator[Finding]:
     """GPUs, nodes, cores, memory and time of a training, against its partition."""
     training, site = experiment.training, profile.site
-    asked = needs.train(experiment, site=site) | dict(profile.train)
+    asked = needs.train(experiment, site=site) | dict(profile.rules.get("train", {}))
     partition = cluster.partition(str(asked["slurm_partition"] or ""))
     if partition not in cluster.partitions:
         return  # said by check_partitions
@@ -207,7 +208,7 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
     nodes = cluster.nodes_of(partition)
     yield _gpus(label, nodes, experiment, partition, site.gpu_type)
     tasks = max(training.gpus_per_node, 1)
-    cpus, memory = tasks * int(asked["cpus_per_task"] or 1), int(asked["mem_mb"] or 0)
+    cpus, memory = tasks * _whole(asked["cpus_per_task"], 1), _whole(asked["mem_mb"])
     wide = [n for n in nodes if n.cpus >= cpus and n.memory_mb >= memory]
     what = f"{label}: {cpus} cores and {memory / 1e3:.0f} GB on each of {training.nodes} nodes"
     if len(wide) < training.nodes:
@@ -217,8 +218,8 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
         )
     else:
         yield ok(what)
-    limit = minutes(cluster.partitions[partition].get("MaxTime", "UNLIMITED"))
-    runtime = int(asked["runtime"] or 0)
+    limit = _limit(cluster, partition)
+    runtime = _whole(asked["runtime"])
     if runtime > limit:
         yield error(
             f"{label}: asks for {runtime} min, but jobs in {partition} end after {limit:.0f} min",
@@ -227,6 +228,53 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
         )
     else:
         yield ok(f"{label}: {runtime} min, within the limit of {partition}")
+
+
+def check_other_jobs(cluster: Cluster, config: Config, profile: Profile) -> Iterator[Finding]:
+    """Time and memory of all jobs but trainings, against their partitions."""
+    unfit = False
+    for name, asked in _other_jobs(config, profile).items():
+        partition = cluster.partition(str(asked.get("slurm_partition") or profile.site.partition))
+        if partition not in cluster.partitions:
+            continue  # said by check_partitions
+        runtime, memory = _whole(asked["runtime"]), _whole(asked["mem_mb"])
+        what = f"rule {name}: {runtime} min and {memory / 1e3:.1f} GB"
+        largest = max((node.memory_mb for node in cluster.nodes_of(partition)), default=0)
+        if runtime > _limit(cluster, partition) or memory > largest:
+            unfit = True
+            yield error(
+                f"{what}; jobs in {partition} end after {_limit(cluster, partition):.0f} min, its "
+                f"nodes have {largest / 1e3:.0f} GB",
+                f"set-resources: {name}: runtime or mem_mb {PROFILE_KEY}, or another partition",
+            )
+    if not unfit:
+        yield ok("all other jobs: within the limits of their partitions")
+
+
+def _other_jobs(config: Config, profile: Profile) -> dict[str, needs.Resources]:
+    """What the rules ask for that may be too much for a partition, the largest of each."""
+    trained = experiments(config)
+    images = max((each.images for each in trained), key=lambda each: each.size)
+    main, site = trained[0], profile.site
+    jobs = {
+        "inspect": needs.inspect(config.images.shards),
+        "remove_hair": needs.shard(images),
+        "pack": needs.pack(images),
+        "predict": needs.predict(main, tta=config.evaluation.tta, site=site),
+        "gradcam": needs.gradcam(main, config.gradcam, site=site),
+        "evaluate": needs.table(),
+    }
+    return {name: asked | dict(profile.rules.get(name, {})) for name, asked in jobs.items()}
+
+
+def _whole(value: int | str | None, default: int = 0) -> int:
+    """A resource as a number; the default where it is said in another way, such as "4h"."""
+    text = str(value)
+    return int(text) if text.isdigit() else default
+
+
+def _limit(cluster: Cluster, partition: str) -> float:
+    return minutes(cluster.partitions[partition].get("MaxTime", "UNLIMITED"))
 
 
 def _gpus(

@@ -41,14 +41,14 @@ class Profile:
         account: account to charge, or "".
         status_command: squeue or sacct; "" leaves the choice to the executor.
         status_seconds: time from submission to the first status check.
-        train: resources of rule train that the user has set by hand.
+        rules: resources that the user has set by hand, by rule.
     """
 
     site: Site = field(default_factory=Site)
     account: str = ""
     status_command: str = ""
     status_seconds: int = 40
-    train: Mapping[str, Any] = field(default_factory=dict)
+    rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
 def read_profile(path: Path) -> Profile:
@@ -62,13 +62,13 @@ def read_profile(path: Path) -> Profile:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
         defaults = values.get("default-resources") or {}
-        train = (values.get("set-resources") or {}).get("train") or {}
+        rules = values.get("set-resources") or {}
         return Profile(
             Site.from_defaults(defaults),
             str(defaults.get("slurm_account") or ""),
             values.get("slurm-status-command") or "",
             int(values.get("slurm-init-seconds-before-status-checks") or 40),
-            dict(train),
+            {name: dict(asked or {}) for name, asked in rules.items()},
         )
     except (yaml.YAMLError, AttributeError, TypeError, ValueError) as problem:
         raise InputError(

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 import torch
+import torch.distributed as dist
 from torch import Tensor
 
 from melanoma.board import Board
@@ -19,7 +20,8 @@ from melanoma.training.batches import Batch
 from melanoma.training.checkpoints import Provenance
 from melanoma.training.figures import Figures, confusion_figure
 from melanoma.training.module import Classifier
-from melanoma.training.resume import STATE_KEY, ResumeFolder
+from melanoma.training.resume import STATE_KEY
+from melanoma.training.starts import ResumeFolder
 
 SCORE = "balanced_accuracy"
 """The validation figure that chooses the best epoch."""
@@ -86,6 +88,19 @@ class Bookkeeping(pl.Callback):
         # answer on the device; the watching thread ends each rank by itself.
         loop: Any = trainer.fit_loop.epoch_loop
         loop._broadcast_sigterm_tensor = lambda: None
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Refuse to go on where a node's file system still shows it an older state."""
+        if trainer.world_size == 1:
+            return
+        epoch = trainer.current_epoch
+        found = torch.tensor([epoch, -epoch], device=pl_module.device)
+        dist.all_reduce(found, dist.ReduceOp.MAX)
+        if found[0] != -found[1]:
+            raise RuntimeError(
+                f"the processes resume in different epochs ({-int(found[1])} to {int(found[0])}): "
+                f"not all nodes see the same {self._folder.state}"
+            )
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clocks."""
@@ -191,6 +206,8 @@ class Bookkeeping(pl.Callback):
         with atomic(self._folder.state) as partial:
             trainer.save_checkpoint(partial)
         self._folder.keep_best(self.best_epoch)
+        if not self.finished:
+            self._folder.epoch_is_saved()
 
     def _log(self, row: history.Row, is_best: bool) -> None:
         logger.info(

@@ -26,14 +26,9 @@ from melanoma.training.checkpoints import Provenance
 from melanoma.training.data import FoldData
 from melanoma.training.fold import FoldTables, fold_tables
 from melanoma.training.module import Classifier, NonFiniteLossError
-from melanoma.training.resume import (
-    Progress,
-    ResumeFolder,
-    other_folders,
-    publish_results,
-    resume_key,
-)
+from melanoma.training.resume import Progress, other_folders, progress_of, publish_results
 from melanoma.training.stages import Schedule
+from melanoma.training.starts import ResumeFolder
 
 COMPILE_IMAGES = 1_000_000
 """Images that one rank must see for torch.compile's minutes of compiling to be repaid (estimate: a
@@ -55,13 +50,14 @@ class _Setting:
     schedule: Schedule
 
 
-def train(job: TrainingJob) -> TrainingResult:
+def train(job: TrainingJob, folder: ResumeFolder | None = None) -> TrainingResult:
     """Train, resuming by itself where an earlier start with the same inputs left off.
 
     With several ranks each of them calls this, once in a process.
 
     Args:
         job: what to train.
+        folder: its folder, if this start is being recorded there already.
 
     Returns:
         What the training came to. model.ckpt (best epoch), last.ckpt, history.csv and
@@ -71,6 +67,9 @@ def train(job: TrainingJob) -> TrainingResult:
         InputError: unusable settings, data or hardware; a loss that is not finite; or two earlier
             starts that ended in the same error.
     """
+    if folder is None:
+        with ResumeFolder.of(job, launch.rank_of(os.environ)).recorded() as own:
+            return train(job, own)
     rank = launch.rank_of(os.environ)
     _quieten(rank)
     gpus, capability = launch.visible_gpus()
@@ -83,13 +82,11 @@ def train(job: TrainingJob) -> TrainingResult:
     tables = _tables(job, store)
     batch_size = job.experiment.training.batch_size
     steps = training_steps(len(tables.train), batch_size=batch_size, ranks=how.ranks)
-    folder = ResumeFolder(job.output / f"resume-{resume_key(job)}", rank)
-    progress = folder.progress()
-    folder.begin(progress.epochs)
+    progress = progress_of(folder)
+    folder.epochs = progress.epochs
     schedule = Schedule.of(job.experiment, steps)
     setting = _Setting(job, how, folder, progress, tables, store, schedule)
-    with signals.watch(lambda name: _on_signal(name, folder)):
-        return _fit(setting)
+    return _fit(setting)
 
 
 def _fit(setting: _Setting) -> TrainingResult:
@@ -127,7 +124,7 @@ def _fit(setting: _Setting) -> TrainingResult:
 
 
 def _run(setting: _Setting, trainer: pl.Trainer, module: Classifier) -> None:
-    """Fit, and record the error if it ends in one."""
+    """Fit; an error of the data names the images."""
     training = setting.job.experiment.training
     data = FoldData(
         setting.tables,
@@ -140,12 +137,7 @@ def _run(setting: _Setting, trainer: pl.Trainer, module: Classifier) -> None:
     try:
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     except NonFiniteLossError as error:
-        told = _with_images(error, setting)
-        setting.folder.failed(told)
-        raise told from None
-    except Exception as error:
-        setting.folder.failed(error)
-        raise
+        raise _with_images(error, setting) from None
 
 
 def _trainer(setting: _Setting, bookkeeping: Bookkeeping) -> pl.Trainer:
@@ -242,14 +234,6 @@ def _with_images(error: NonFiniteLossError, setting: _Setting) -> NonFiniteLossE
     if launch.rank_of(os.environ) == 0:
         write_table(path, pd.DataFrame({"image": batch}))
     return NonFiniteLossError(error.epoch, error.step, str(path))
-
-
-def _on_signal(name: str, folder: ResumeFolder) -> None:
-    if launch.rank_of(os.environ) == 0:
-        logger.warning(
-            "%s: stopping in epoch %d, which the next start begins anew", name, folder.epochs
-        )
-        folder.ended(name)
 
 
 def _quieten(rank: int) -> None:

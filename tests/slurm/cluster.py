@@ -284,6 +284,12 @@ class Cluster:
             raise ClusterError(f"{shlex.join(command)}: {done.stderr or done.stdout}")
         return done
 
+    def cancel_all(self) -> None:
+        """End all jobs and wait until they are gone, as far as the cluster can."""
+        self.run("scancel", f"--user={getpass.getuser()}", check=False)
+        with contextlib.suppress(ClusterError):
+            wait_until(lambda: not self.run("squeue", "-h", check=False).stdout, 40, "no jobs")
+
     def _show_jobs(self) -> str:
         return self.run("scontrol", "show", "job", "-o", "-d", check=False).stdout
 

@@ -27,7 +27,7 @@ def slurm() -> Iterator[Cluster]:
     # Sockets have short names only, and a node must be able to read it: not pytest's own folder.
     folder = Path(tempfile.mkdtemp(prefix="melanoma-slurm-"))
     folder.chmod(0o755)
-    cluster = Cluster(folder)
+    cluster = Cluster(folder, gpus=8)
     atexit.register(cluster.stop)
     before = dict(os.environ)
     try:

@@ -36,7 +36,7 @@ class Job:
     def rule(self) -> str:
         """Snakemake's rule, from the job's comment."""
         comment = self.fields.get("Comment", "")
-        return comment.removeprefix("rule_").split("_wildcards_")[0].strip()
+        return comment.removeprefix("rule_").split("_wildcards_")[0]
 
     @property
     def restarts(self) -> int:
@@ -75,7 +75,8 @@ class Recorder(threading.Thread):
     def poll(self) -> None:
         for line in self.query().splitlines():
             # Values may hold spaces; names are one word and start with a capital.
-            fields = dict(re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|$)", line.strip()))
+            found = re.findall(r"([A-Z][\w/:]*)=(.*?)(?= [A-Z][\w/:]*=|$)", line)
+            fields = {name: value.strip() for name, value in found}
             if "JobId" in fields:
                 self._note(fields)
 

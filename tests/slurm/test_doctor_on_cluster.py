@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cluster import Cluster
 
 from melanoma import config, doctor
@@ -55,7 +58,7 @@ def test_nothing_wrong_and_the_ranks_of_two_nodes_meet(tmp_path: Path) -> None:
     ("fault", "words"),
     [
         ({"status_command": "sacct"}, "accounting is off"),
-        ({"training": {"gpus_per_node": 8, "nodes": 1}}, "at most 4 GPUs each"),
+        ({"training": {"gpus_per_node": 16, "nodes": 1}}, "at most 8 GPUs each"),
         ({"training": {"nodes": 4}}, "partition gpu has 2 such nodes"),
         ({"site": Site("cpu", "gpus", "")}, "'gpus' doesn't exist"),
         ({"site": Site("cpu", "gpu", "h100")}, "types: untyped"),
@@ -65,6 +68,34 @@ def test_nothing_wrong_and_the_ranks_of_two_nodes_meet(tmp_path: Path) -> None:
 def test_planted_faults(tmp_path: Path, fault: dict[str, Any], words: str) -> None:
     found = faults(diagnose(tmp_path, **fault))
     assert any(words in what for what in found), found
+
+
+@pytest.mark.usefixtures("slurm")
+def test_the_command_tells_all_faults_at_once(tmp_path: Path) -> None:
+    write = {
+        "config/config.yaml": {
+            "training": {"gpus_per_node": 16, "accelerator": "cpu"},
+            "model": {"weights": "gone.pth"},
+        },
+        "profile/config.yaml": {
+            "default-resources": {"slurm_partition": "cpus", "gpu_partition": "gpu"},
+            "slurm-status-command": "sacct",
+        },
+    }
+    for name, values in write.items():
+        (tmp_path / name).parent.mkdir()
+        (tmp_path / name).write_text(yaml.safe_dump(values))
+    command = [sys.executable, "-m", "melanoma.cli", "doctor", "--profile=profile/config.yaml"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    lines = [line for line in done.stdout.splitlines() if line.startswith("error")]
+    for words in (
+        "accounting is off",
+        "partition 'cpus' doesn't exist",
+        "at most 8 GPUs each",
+        "gone.pth doesn't exist",
+    ):
+        assert any(words in line for line in lines), done.stdout
 
 
 def test_controller_away(slurm: Cluster, tmp_path: Path) -> None:

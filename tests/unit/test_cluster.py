@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,7 +13,7 @@ from snakemake_executor_plugin_slurm.utils import set_gres_string
 from snakemake_executor_plugin_slurm.validation import validate_slurm_extra
 
 from melanoma import cluster, config
-from melanoma.cluster import executor, needs
+from melanoma.cluster import needs
 from melanoma.cluster.site import Site
 
 
@@ -239,19 +238,3 @@ def test_metadata_alone_costs_next_to_nothing() -> None:
     asked = needs.train(tables.experiment("fusion"))
     assert asked["cpus_per_task"] == 1
     assert asked["runtime"] == 30
-
-
-def test_min_job_age_is_remembered_through_an_outage(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([None, 300, None, None])
-    plugin = SimpleNamespace(get_min_job_age=lambda: next(answers))
-    monkeypatch.setitem(sys.modules, executor.PLUGIN, plugin)
-    cluster.outlive_outages()
-    cluster.outlive_outages()
-    assert [plugin.get_min_job_age() for _ in range(4)] == [None, 300, 300, 300]
-
-
-def test_installed_executor_has_what_is_repaired() -> None:
-    import snakemake_executor_plugin_slurm as plugin
-
-    assert callable(plugin.get_min_job_age)
-    assert "get_min_job_age" in plugin.Executor.check_active_jobs.__code__.co_names

@@ -147,6 +147,6 @@ def test_a_signal_ends_all_ranks_at_once(data, tmp_path):
     act = {"do": "SIGTERM", "epoch": 0, "step": 1, "rank": 0}
     done = work(data, tmp_path, training=TWO, action=act)
     assert done.returncode == 143, done.stderr
-    assert "SIGTERM: stopping in epoch 0, which the next start begins anew" in done.stderr
+    assert "SIGTERM: stopping after 0 epochs, where the next start goes on" in done.stderr
     (folder,) = tmp_path.glob("resume-*")
     assert [row["cause"] for row in rows(folder / "restarts.csv")] == ["SIGTERM"]

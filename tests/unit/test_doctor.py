@@ -128,9 +128,11 @@ def test_nothing_to_report_on_a_fitting_cluster(here: Surroundings) -> None:
         ),
         ({}, {"site": Site("cpu", "gpu", "a100")}, "error", "at most 2 GPUs each"),
         ({}, {"site": Site("cpu", "gpu", "h-100")}, "error", "letters, digits"),
-        ({}, {"site": Site("cpu", "short", "")}, "error", "jobs in short end after 20 min"),
-        ({}, {"train": {"mem_mb": 512_000}}, "error", "0 such nodes"),
-        ({}, {"train": {"cpus_per_task": 64}}, "error", "0 such nodes"),
+        ({}, {"rules": {"train": {"runtime": 4000}}}, "error", "end after 2880 min"),
+        ({}, {"rules": {"train": {"mem_mb": 512_000}}}, "error", "0 such nodes"),
+        ({}, {"rules": {"train": {"cpus_per_task": 64}}}, "error", "0 such nodes"),
+        ({}, {"rules": {"predict": {"runtime": 4000}}}, "error", "rule predict: 4000 min"),
+        ({}, {"rules": {"pack": {"mem_mb": 100_000}}}, "error", "rule pack: 15 min and 100.0"),
         ({"down": True}, {}, "error", "controller doesn't answer"),
     ],
 )
@@ -142,6 +144,19 @@ def test_faults_of_cluster_and_profile(
     found = only(doctor.diagnose(settings(), here))
     assert found.level == level
     assert words in found.what
+
+
+def test_jobs_that_a_partition_is_too_short_for(here: Surroundings) -> None:
+    short = replace(here, profile=replace(here.profile, site=Site("short", "short", "")))
+    found = problems(doctor.diagnose(settings(), short))
+    words = [what.split(":")[0] for _, what in found]
+    assert words == ["experiment fusion", "rule predict", "rule gradcam"]
+    mended = {name: {"runtime": 20} for name in ("train", "predict", "gradcam")}
+    short = replace(short, profile=replace(short.profile, rules=mended))
+    assert problems(doctor.diagnose(settings(), short)) == []
+    unknown = {"train": {"runtime": "4h"}, **mended}
+    short = replace(short, profile=replace(short.profile, rules=unknown))
+    assert problems(doctor.diagnose(settings(), short)) == []
 
 
 @pytest.mark.parametrize(
@@ -417,7 +432,8 @@ def test_profile_is_read_as_snakemake_does(tmp_path: Path) -> None:
         "set-resources: {train: {runtime: 90}}\n"
         "slurm-status-command: squeue\nslurm-init-seconds-before-status-checks: 5\n"
     )
-    assert read_profile(path) == Profile(Site("a", "b", ""), "12", "squeue", 5, {"runtime": 90})
+    rules = {"train": {"runtime": 90}}
+    assert read_profile(path) == Profile(Site("a", "b", ""), "12", "squeue", 5, rules)
     path.write_text("- a list\n")
     with pytest.raises(InputError, match=r"config\.yaml: not a profile"):
         read_profile(path)

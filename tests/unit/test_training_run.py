@@ -9,7 +9,7 @@ import torch
 import training_examples
 
 from melanoma.errors import InputError
-from melanoma.training import bookkeeping, run
+from melanoma.training import bookkeeping, run, starts
 from melanoma.training.checkpoints import load_model
 from melanoma.training.module import Classifier, NonFiniteLossError
 from melanoma.training.run import train
@@ -45,8 +45,9 @@ def test_what_a_training_leaves(data, tmp_path, caplog):
     caplog.set_level(logging.INFO, "melanoma")
     job = training_examples.job(data, tmp_path / "fold0", training={"max_epochs": 2})
     result = train(job)
+    starts.tidy(job.output)
     names = {path.name for path in job.output.iterdir()} - {"tensorboard"}
-    assert names == {"model.ckpt", "last.ckpt", "history.csv", "restarts.csv"}
+    assert names == set(starts.RESULTS)
     history = rows(job.output / "history.csv")
     assert [(row["epoch"], row["stage"]) for row in history] == [("0", "head"), ("1", "all")]
     assert float(history[0]["lr_stem"]) == 0 < float(history[1]["lr_stem"])
@@ -63,6 +64,21 @@ def test_what_a_training_leaves(data, tmp_path, caplog):
     said = caplog.text
     assert "epoch 0 (head)" in said
     assert "epoch 1 (all)" in said
+
+
+def test_results_that_were_deleted_are_put_back_without_training(data, tmp_path, caplog):
+    """As when a job is requeued between the end of its training and its own."""
+    job = training_examples.job(data, tmp_path / "fold0", METADATA_ONLY, {"max_epochs": 2})
+    first = train(job)
+    before = {name: (job.output / name).read_bytes() for name in starts.RESULTS}
+    for name in starts.RESULTS:
+        (job.output / name).unlink()
+    caplog.set_level(logging.INFO, "melanoma")
+    again = train(job)
+    assert "images/s" not in caplog.text
+    assert again == first
+    for name in ("history.csv", "restarts.csv"):
+        assert (job.output / name).read_bytes() == before[name]
 
 
 def test_stage_one_leaves_the_backbone_as_it_is(data, tmp_path):

@@ -1,13 +1,16 @@
 import sys
+import time
 from pathlib import Path
 from shlex import quote
 
 from melanoma import cluster, isic, messages, run_lock, weights
 from melanoma import config as settings
-from melanoma.code_version import code_version
+from melanoma import code_version as versions
 from melanoma.errors import InputError
 from melanoma.pages import plan
+from melanoma.training import starts
 from snakemake.exceptions import WorkflowError
+from snakemake.logging import logger
 
 try:
     CONFIG = settings.parse(config)
@@ -16,9 +19,6 @@ except InputError as error:
     raise WorkflowError(str(error))
 
 SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
-cluster.outlive_outages()
-if workflow.is_main_process:
-    RUN_LOCK = run_lock.outlive_kills(Path(".snakemake"))
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
@@ -35,6 +35,14 @@ FIGURES = [
 """Figures of an experiment's evaluation."""
 EXPERIMENT_PAGES = plan.experiment_pages(SUBSETS)
 EXPLANATION_PAGES = plan.explanation_pages(SUBSETS[-1])
+STARTED = time.time()
+SNAKEMAKE = Path(".snakemake")
+"""Snakemake's own folder, in the working directory."""
+
+if workflow.is_main_process:
+    RUN_LOCK = run_lock.outlive_kills(SNAKEMAKE)
+    cluster.mend_executor()
+    cluster.follow_jobs(lambda job: get_outlook(job), lambda job: tidy_after(job))
 
 
 wildcard_constraints:
@@ -47,6 +55,24 @@ wildcard_constraints:
     fold=r"\d+",
     shard=r"\d+",
     shards=r"\d+",
+
+
+def code_version(*modules):
+    """Hash of the code behind a rule's results, made for the jobs that need it alone."""
+    return lambda wildcards: versions.code_version(*modules)
+
+
+onstart:
+    try:
+        name = getattr(workflow.scheduler._executor, "run_uuid", "")
+        if orphans := cluster.begin_run(SNAKEMAKE, name):
+            logger.warning(
+                f"Cancelled SLURM jobs that an earlier run left: {' '.join(orphans)}"
+            )
+    except InputError as error:
+        raise WorkflowError(str(error))
+    for fold in Path("results/training").glob("*/fold*"):
+        starts.tidy(fold)
 
 
 def get_source(wildcards):
@@ -126,6 +152,24 @@ def get_accelerator(wildcards, resources):
     return EXPERIMENTS[wildcards.experiment].training.accelerator
 
 
+def get_training(job):
+    """Folder of a training's results; None for other jobs."""
+    is_training = not job.is_group() and job.rule.name == "train"
+    return Path(job.output.model).parent if is_training else None
+
+
+def get_outlook(job):
+    """What becomes of a training that has failed; other jobs are left to their `retries`."""
+    folder = get_training(job)
+    return starts.outlook(folder, since=STARTED) if folder else None
+
+
+def tidy_after(job):
+    """Remove what a training resumes from, once its results are taken over."""
+    if folder := get_training(job):
+        starts.tidy(folder)
+
+
 def get_excluded_sources(wildcards):
     """Sources left out of an experiment's training."""
     return list(EXPERIMENTS[wildcards.experiment].training.exclude_sources)
@@ -157,9 +201,10 @@ def of_folds(pattern):
     return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
 
 
-def tries(again):
-    """Retries of a rule: by the submitting Snakemake alone, not once more inside the job."""
-    return 0 if workflow.remote_exec else again
+def tries(again, here=False):
+    """Retries on a cluster, or `here` too; the submitting Snakemake's, not its jobs' own."""
+    submits = here or workflow.resource_settings.nodes
+    return again if submits and not workflow.remote_exec else 0
 
 
 def in_report(path, caption, category, figure, experiment=None, subset=None):

@@ -71,6 +71,7 @@ rule gather_inspect:
         "logs/gather_inspect/{set}.log",
     benchmark:
         "results/benchmarks/gather_inspect/{set}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -97,6 +98,7 @@ rule catalogue:
         "logs/catalogue/{set}.log",
     benchmark:
         "results/benchmarks/catalogue/{set}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:

@@ -54,6 +54,7 @@ rule evaluate:
         "logs/evaluate/{experiment}.log",
     benchmark:
         "results/benchmarks/evaluate/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -93,6 +94,7 @@ rule figures:
         "logs/figures/{experiment}.log",
     benchmark:
         "results/benchmarks/figures/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -185,6 +187,7 @@ rule training_curves:
         "logs/training_curves/{experiment}.log",
     benchmark:
         "results/benchmarks/training_curves/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -214,6 +217,7 @@ rule compare:
         "logs/compare.log",
     benchmark:
         "results/benchmarks/compare.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -239,6 +243,7 @@ rule comparison_figure:
         "logs/comparison_figure.log",
     benchmark:
         "results/benchmarks/comparison_figure.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -273,6 +278,7 @@ rule provenance:
         "logs/provenance.log",
     benchmark:
         "results/benchmarks/provenance.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:

@@ -92,6 +92,7 @@ rule sheets:
         "logs/sheets.log",
     benchmark:
         "results/benchmarks/sheets.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:

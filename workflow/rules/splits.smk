@@ -10,6 +10,7 @@ rule split:
         "logs/split.log",
     benchmark:
         "results/benchmarks/split.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:

@@ -16,7 +16,7 @@ rule train:
         "logs/train/{experiment}/fold{fold}.log",
     benchmark:
         "results/benchmarks/train/{experiment}/fold{fold}.tsv"
-    retries: tries(20)
+    retries: tries(20, here=True)
     conda:
         "../envs/melanoma.yaml"
     threads: workflow.cores or 1
@@ -87,6 +87,7 @@ rule calibrate:
         "logs/calibrate/{experiment}/fold{fold}.log",
     benchmark:
         "results/benchmarks/calibrate/{experiment}/fold{fold}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -115,6 +116,7 @@ rule combine:
         "logs/combine/{experiment}/{subset}.log",
     benchmark:
         "results/benchmarks/combine/{experiment}/{subset}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
