@@ -7,10 +7,12 @@ more than half of a test part shows lesions that training has seen.
 from __future__ import annotations
 
 import hashlib
+import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -24,8 +26,7 @@ PARTS = ("train", "val", "test")
 _SHOWN = 5
 
 
-@dataclass(frozen=True)
-class _Group:
+class _Group(NamedTuple):
     """Images that stay together.
 
     Attributes:
@@ -136,18 +137,15 @@ def _with_groups(catalogue: pd.DataFrame) -> pd.DataFrame:
 
 def _groups(table: pd.DataFrame) -> list[_Group]:
     """The groups of a table sorted by image."""
-    diagnoses: dict[str, Counter[str]] = {}
-    lesions: dict[str, str] = {}
-    for group, diagnosis, lesion in zip(
-        table["group"], table["diagnosis"], table["lesion_id"], strict=True
-    ):
-        diagnoses.setdefault(group, Counter())[diagnosis] += 1
-        lesions[group] = lesions.get(group) or lesion
-    return [
-        _Group(name, min(count, key=lambda d: (-count[d], d)), source_of(lesions[name]), size)
-        for name, count in diagnoses.items()
-        for size in (sum(count.values()),)
-    ]
+    groups, lesions = table["group"].tolist(), table["lesion_id"].tolist()
+    first = {g: lesion for g, lesion in zip(groups[::-1], lesions[::-1], strict=True) if lesion}
+    size = Counter(groups)
+    counts = Counter(zip(groups, table["diagnosis"].tolist(), strict=True))
+    # Later ones replace earlier ones: the commonest comes last, of equals the first by name.
+    ranked = sorted(counts, key=lambda pair: pair[1], reverse=True)
+    ranked.sort(key=counts.__getitem__)
+    commonest = dict(ranked)
+    return [_Group(name, commonest[name], source_of(first.get(name)), size[name]) for name in size]
 
 
 def _check_groups(groups: Sequence[_Group], needed: int) -> None:
@@ -188,27 +186,31 @@ def _deal_one(groups: Sequence[_Group], parts: Sequence[_Part]) -> dict[str, int
     """Deal the groups of one diagnosis, given in order."""
     filled = [0.0] * len(parts)
     needs = [part.least for part in parts]
+    shares = [part.share for part in parts]
+    totals = [part.total for part in parts]
     dealt: dict[str, int] = {}
     for number, group in enumerate(groups):
-        short = [i for i, need in enumerate(needs) if need > 0]
-        open_to = short if len(groups) - number <= sum(needs) else range(len(parts))
-        chosen = min(
-            open_to,
-            key=lambda i: (
-                (filled[i] + group.size / 2) / parts[i].share,
-                parts[i].total / parts[i].share,
-            ),
-        )
+        only_short = len(groups) - number <= sum(needs)
+        half = group.size / 2
+        chosen, least = -1, (math.inf, math.inf)
+        for index, share in enumerate(shares):
+            level = (filled[index] + half) / share
+            if level > least[0] or (only_short and needs[index] == 0):
+                continue
+            if (both := (level, totals[index] / share)) < least:
+                chosen, least = index, both
         dealt[group.name] = chosen
         filled[chosen] += group.size
-        parts[chosen].total += group.size
+        totals[chosen] += group.size
         needs[chosen] = max(0, needs[chosen] - 1)
+    for part, total in zip(parts, totals, strict=True):
+        part.total = total
     return dealt
 
 
 def _rows(table: pd.DataFrame, test: set[str], fold_of: dict[str, int], folds: int) -> pd.DataFrame:
     """One row per image and fold; with one fold, part 0 of `fold_of` is validation."""
-    own = np.array([-1 if group in test else fold_of[group] for group in table["group"]])
+    own = np.array([-1 if group in test else fold_of[group] for group in table["group"].tolist()])
     parts = []
     for fold in range(folds):
         split = np.where(own < 0, "test", np.where(own == fold, "val", "train"))

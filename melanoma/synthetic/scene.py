@@ -36,7 +36,13 @@ get their grain, hairs and marks at full size."""
 
 
 def draw_image(
-    diagnosis: str, lesion_seed: list[int], view: int, *, width: int, height: int
+    diagnosis: str,
+    lesion_seed: list[int],
+    view: int,
+    *,
+    width: int,
+    height: int,
+    artefacts: bool = True,
 ) -> Frame:
     """Draw one view of one lesion.
 
@@ -46,6 +52,7 @@ def draw_image(
         view: fixes what differs between two photographs of it: angle, place, light, hairs.
         width: pixels.
         height: pixels.
+        artefacts: whether there may be hairs, rulers and dark corners.
 
     Returns:
         uint8[height, width, 3] RGB.
@@ -66,7 +73,8 @@ def draw_image(
     pixels = np.clip(scene, 0, 255).astype(np.uint8)
     if shrink > 1.0:
         pixels = np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_CUBIC))
-    return _artefacts(rng, _with_grain(rng, pixels))
+    pixels = _with_grain(rng, pixels)
+    return _artefacts(rng, pixels) if artefacts else pixels
 
 
 def draw_hairs(

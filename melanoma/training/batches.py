@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -143,8 +144,9 @@ class ResidentPixels:
 class HostPixels:
     """A split read from the store batch by batch, one batch ahead of its use.
 
-    Two buffers, pinned where there is a GPU, are filled in turn: while the device works on one
-    batch, the next one is on its way.
+    With a GPU two pinned buffers are filled in turn: while the device works on one batch, the next
+    one is on its way. On the CPU a batch is itself one of three buffers: it holds until the next
+    but one is asked for, and whoever keeps it longer must copy it.
 
     Args:
         store: uint8[m, s, s, 3], as mapped from the store's file.
@@ -159,7 +161,7 @@ class HostPixels:
         self._cuda = device.type == "cuda"
         self._copies = torch.cuda.Stream(device) if self._cuda else None  # type: ignore[no-untyped-call]
         self._buffers: list[Tensor] = []
-        self._copied: list[torch.cuda.Event | None] = [None, None]
+        self._copied: list[torch.cuda.Event | None] = [None] * (2 if self._cuda else 3)
 
     def stream(self, parts: Sequence[Positions]) -> Iterator[Tensor]:
         """Pixels of each part in turn."""
@@ -167,16 +169,17 @@ class HostPixels:
         if not self._buffers or len(self._buffers[0]) < largest:
             shape = (largest, *self._source.shape[1:])
             self._buffers = [
-                torch.empty(shape, dtype=torch.uint8, pin_memory=self._cuda) for _ in range(2)
+                torch.empty(shape, dtype=torch.uint8, pin_memory=self._cuda) for _ in self._copied
             ]
-        ahead: Tensor | None = None
-        for number, part in enumerate(parts):
-            started = self._start(part, number % 2)
+        slots = itertools.cycle(range(len(self._buffers)))
+        ahead: tuple[Tensor, int] | None = None
+        for part, slot in zip(parts, slots, strict=False):
+            started = self._start(part, slot), slot
             if ahead is not None:
-                yield self._arrived(ahead, (number - 1) % 2)
+                yield self._arrived(*ahead)
             ahead = started
         if ahead is not None:
-            yield self._arrived(ahead, (len(parts) - 1) % 2)
+            yield self._arrived(*ahead)
 
     def _start(self, part: Positions, slot: int) -> Tensor:
         """Read a batch into a buffer and set its copy to the device going."""
@@ -186,7 +189,7 @@ class HostPixels:
         buffer = self._buffers[slot][: len(part)]
         torch.index_select(self._source, 0, torch.from_numpy(self._rows[part]), out=buffer)
         if self._copies is None:
-            return buffer.clone()
+            return buffer
         with torch.cuda.stream(self._copies):
             sent = buffer.to(self._device, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]

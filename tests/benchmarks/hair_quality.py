@@ -18,14 +18,23 @@ from numpy.typing import NDArray
 from melanoma.archive import Archive
 from melanoma.images import decode, frame, prepare, resize
 from tests.benchmarks.drawn_hairs import BASES, KINDS, Alpha, Pixels, draw
+from tests.benchmarks.figures import Figure, figure
+from tests.benchmarks.samples import LARGEST_ENLARGEMENT, drawn, fitted, save
 
 SIZES = ((600, 450), (1024, 768), (1024, 1024), (1504, 1129), (2000, 1500))
 """Input sizes, of the kinds in ISIC 2019: HAM10000, MSK, BCN20000, and larger ones."""
 
 OUTPUT = 224
 QUALITY = 90
+DRAWN = 8
+"""Drawn bases of each size, where there is no archive."""
+
 AROUND = 3
 """Pixels around a hair, at the output size, that count as beside it."""
+
+FIGURES = ["psnr", "ssim", "residual", "change"]
+GATED = ("thick", "thin")
+"""Kinds of hair at which the usual recipe must be beaten."""
 
 Method = Callable[[bytes], Pixels]
 
@@ -67,37 +76,26 @@ class Base:
     rgb: Pixels
 
 
-def bases(archive: Path, sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Base]:
-    """The hair-free images at each input size that they are large enough for.
+def bases(archive: Path | None, sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Base]:
+    """The hair-free images at each input size that they are large enough for; else drawn ones.
 
     Larger ones are cut to the proportions and shrunk: nothing is enlarged by more than a tenth.
     """
+    if archive is None:
+        for width, height in sizes:
+            for number, rgb in enumerate(drawn(width, height, DRAWN, artefacts=False)):
+                yield Base(f"drawn {number}", (width, height), rgb)
+        return
     with Archive(archive) as members:
-        for image in BASES:
-            if image not in members.images:
-                continue
+        for image in sorted(set(BASES) & set(members.images)):
             rgb = decode(members.read(members.member(image)))
             for width, height in sizes:
                 scale = max(width / rgb.shape[1], height / rgb.shape[0])
-                if 1 / 2.1 <= scale <= 1.1:
-                    yield Base(image, (width, height), _fitted(rgb, width, height, scale))
+                if 1 / 2.1 <= scale <= LARGEST_ENLARGEMENT:
+                    yield Base(image, (width, height), fitted(rgb, width, height))
 
 
-def _fitted(rgb: Pixels, width: int, height: int, scale: float) -> Pixels:
-    wide, high = max(width, round(rgb.shape[1] * scale)), max(height, round(rgb.shape[0] * scale))
-    method = cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC
-    whole = cv2.resize(rgb, (wide, high), interpolation=method)
-    top, left = (high - height) // 2, (wide - width) // 2
-    return np.ascontiguousarray(whole[top : top + height, left : left + width])
-
-
-def save(rgb: Pixels, quality: int = QUALITY) -> bytes:
-    """Encode as JPEG."""
-    settings = [cv2.IMWRITE_JPEG_QUALITY, quality]
-    return cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), settings)[1].tobytes()
-
-
-def measure(archive: Path, *, seed: int = 0) -> pd.DataFrame:
+def measure(archive: Path | None, *, seed: int = 0) -> pd.DataFrame:
     """Draw every kind of hair over every base and remove them with each method.
 
     Returns:
@@ -107,7 +105,7 @@ def measure(archive: Path, *, seed: int = 0) -> pd.DataFrame:
     """
     rows = []
     for base in bases(archive):
-        clean = save(base.rgb)
+        clean = save(base.rgb, QUALITY)
         truth = {name: off(clean) for name, (_, off) in METHODS.items()}
         size = f"{base.size[0]} x {base.size[1]}"
         told = {"image": base.image, "size": size}
@@ -117,7 +115,7 @@ def measure(archive: Path, *, seed: int = 0) -> pd.DataFrame:
         for number, (kind_name, kind) in enumerate(KINDS.items()):
             rng = np.random.default_rng([seed, number, *base.image.encode(), *base.size])
             hairy, alpha = draw(base.rgb, kind, rng)
-            jpeg = save(hairy)
+            jpeg = save(hairy, QUALITY)
             beside, core = _regions(alpha)
             for name, (method, off) in METHODS.items():
                 found = compare(method(jpeg), truth[name], off(jpeg), beside, core)
@@ -164,8 +162,35 @@ def ssim_map(a: Pixels, b: Pixels) -> NDArray[np.float64]:
     return ((2 * mx * my + c1) * (2 * cov + c2)) / ((mx**2 + my**2 + c1) * (vx + vy + c2))
 
 
+def figures(archive: Path | None) -> Iterator[Figure]:
+    """What is asked of every input size: differences and ratios, image by image."""
+    table = measure(archive)
+    for size in dict.fromkeys(table["size"]):
+        of_size = table[table["size"] == size]
+        for kind in GATED:
+            both = _side_by_side(of_size[of_size["kind"] == kind])
+            told = f"the usual recipe, {len(both)} images"
+            for name, unit in (("psnr", "dB more"), ("ssim", "more")):
+                gain = both[name, "lines"] - both[name, "usual"]
+                what = f"{kind} hairs, {size}, {name.upper()}"
+                yield figure("hair", what, gain, unit=unit, target=">= 0", against=told)
+            left = both["residual"].abs()
+            more = left["lines"] - left["usual"]
+            what = f"{kind} hairs, {size}, contrast left"
+            target = "<= 0" if kind == "thin" else ""
+            yield figure("hair", what, more, unit="more", target=target, against=told)
+        both = _side_by_side(of_size[of_size["kind"] == "none"])
+        share = both["change", "lines"] / both["change", "usual"].clip(lower=1e-9)
+        what = f"no hair, {size}, change"
+        yield figure("hair", what, share, target="<= 0.2", against="the usual recipe's change")
+
+
+def _side_by_side(rows: pd.DataFrame) -> pd.DataFrame:
+    """One row per image, columns (figure, method)."""
+    return rows.pivot(index="image", columns="method", values=FIGURES)
+
+
 def summary(table: pd.DataFrame) -> pd.DataFrame:
     """Means by kind of hair and input size, both methods side by side."""
-    figures = ["psnr", "ssim", "residual", "change"]
-    means = table.groupby(["kind", "size", "method"], sort=False)[figures].mean()
+    means = table.groupby(["kind", "size", "method"], sort=False)[FIGURES].mean()
     return means.unstack("method").dropna(axis=1, how="all")

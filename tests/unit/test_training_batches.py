@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 import torch
@@ -99,14 +101,13 @@ def test_resident_and_host_give_the_same_batches(store):
     order = training_order(8, seed=0, epoch=0)
     plan = [(order[:3], 3), (order[3:6], 3), (order[6:], 2)]
     sources = [ResidentPixels(store, part.rows, CPU), HostPixels(store, part.rows, CPU), None]
-    resident, host, without = (list(Batches(part, source, lambda: plan, CPU)) for source in sources)
-    assert len(resident) == len(host) == len(without) == 3
-    for number, (chosen, total) in enumerate(plan):
+    batches = zip(*(Batches(part, source, lambda: plan, CPU) for source in sources), strict=True)
+    for (chosen, total), (resident, host, without) in zip(plan, batches, strict=True):
         expected = torch.from_numpy(store[part.rows[chosen]].copy())
-        for batch in (resident[number], host[number]):
+        for batch in (resident, host):
             assert torch.equal(batch.pixels, expected)
-        assert without[number].pixels is None
-        for batch in (resident[number], host[number], without[number]):
+        assert without.pixels is None
+        for batch in (resident, host, without):
             assert batch.labels.tolist() == part.labels[chosen].tolist()
             assert batch.rows.tolist() == part.rows[chosen].tolist()
             assert batch.positions.tolist() == chosen.tolist()
@@ -114,18 +115,25 @@ def test_resident_and_host_give_the_same_batches(store):
             assert batch.total == total
 
 
-def test_host_reads_each_batch_one_ahead_into_two_buffers(store):
+def test_host_reads_each_batch_one_ahead_into_the_same_buffers(store):
     source = HostPixels(store, np.arange(30), CPU)
     parts = [np.arange(start, start + 6) for start in range(0, 30, 6)]
     stream = source.stream(parts)
     next(stream)
     buffers = source._buffers
-    assert len(buffers) == 2
     np.testing.assert_array_equal(buffers[1].numpy(), store[6:12])
     rest = list(stream)
     assert len(rest) == 4
     assert source._buffers is buffers
+    assert {batch.data_ptr() for batch in rest} <= {buffer.data_ptr() for buffer in buffers}
     assert list(source.stream([])) == []
+
+
+def test_a_host_batch_holds_while_the_next_one_is_there_already(store):
+    source = HostPixels(store, np.arange(30), CPU)
+    parts = [np.arange(start, start + 6) for start in range(0, 30, 6)]
+    for part, (batch, _) in zip(parts, itertools.pairwise(source.stream(parts)), strict=False):
+        np.testing.assert_array_equal(batch.numpy(), store[part])
 
 
 def test_batches_follow_the_plan_of_the_moment(store):

@@ -16,21 +16,23 @@ SIZE = 32
 SMALLEST = "shufflenet_v2_x0_5"
 
 
-def write_data(folder: Path, *, train: int = 40, val: int = 13, test: int = 4) -> None:
+def write_data(
+    folder: Path, *, train: int = 40, val: int = 13, test: int = 4, size: int = SIZE
+) -> None:
     """Write store, catalogue and splits; classes differ in colour, so that learning shows."""
     folder.mkdir(parents=True, exist_ok=True)
     n = train + val + test
     rng = np.random.default_rng(1)
     images = [f"ISIC_{number:07d}" for number in range(n)]
     labels = rng.permutation(np.arange(n) % len(isic.CLASSES))
-    pixels = rng.integers(0, 80, (n, SIZE, SIZE, 3), dtype=np.uint8)
+    pixels = rng.integers(0, 80, (n, size, size, 3), dtype=np.uint8)
     pixels += (labels * 20).astype(np.uint8)[:, None, None, None]
     np.save(folder / "shard.npy", pixels)
     pack(
         [folder / "shard.npy"],
         pd.DataFrame({"image": images}),
-        folder / "none-crop-32.npy",
-        recipe={"hair_removal": "none", "framing": "crop", "size": SIZE, "code": "0"},
+        folder / f"none-crop-{size}.npy",
+        recipe={"hair_removal": "none", "framing": "crop", "size": size, "code": "0"},
     )
     diagnoses = [isic.CLASSES[label] for label in labels]
     catalogue = pd.DataFrame(

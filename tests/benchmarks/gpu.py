@@ -1,0 +1,233 @@
+"""Training on a GPU: the real thing against the same model on one batch that never changes.
+
+`python -m tests.benchmarks.gpu` tells more: step time, FLOP utilisation, memory, and the usual
+loader. Without a GPU all of it runs small on the CPU, so that it keeps working, and counts for
+nothing.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader
+from torch.utils.flop_counter import FlopCounterMode
+
+from melanoma import config
+from melanoma.model import FusionModel
+from melanoma.training import TrainingJob, history
+from melanoma.training.run import train
+from tests.benchmarks.figures import Figure, figure
+from tests.benchmarks.speed_of_loader import Files
+from tests.unit import training_examples
+
+METADATA = 20
+"""Width of the metadata in the fixed batch; it hardly matters."""
+
+PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "V100": 125e12, "T4": 65e12}
+"""Dense 16-bit FLOP/s of tensor cores, as the maker's data sheets give them (SXM forms)."""
+
+SHARE = 0.95
+FILES = 512
+"""PNG files for the usual loader, read again and again."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much is trained.
+
+    Attributes:
+        backbone: name.
+        size: of the images, in pixels.
+        batch: images a step.
+        images: of an epoch.
+        workers: of the usual loader.
+    """
+
+    backbone: str
+    size: int
+    batch: int
+    images: int
+    workers: int
+
+
+GPU = Scale("resnet50", 224, 256, 12_800, 14)
+CPU = Scale(training_examples.SMALLEST, 32, 16, 96, 0)
+
+
+def figures() -> Iterator[Figure]:
+    """Every figure; on the CPU they have no values."""
+    cuda = torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    scale = GPU if cuda else CPU
+    name = torch.cuda.get_device_name() if cuda else "needs a GPU"
+    what = f"{GPU.backbone}, {GPU.size} px, batch {GPU.batch}"
+    for one in _measure(scale, device):
+        if not cuda and not one.target:
+            continue
+        values = one.values if cuda else ()
+        yield Figure(
+            "gpu", f"{what}: {one.what}", values, one.unit, one.target, f"{one.against}{name}"
+        )
+
+
+def _measure(scale: Scale, device: torch.device) -> Iterator[Figure]:
+    with tempfile.TemporaryDirectory() as folder:
+        training_examples.write_data(Path(folder), train=scale.images, val=64, size=scale.size)
+        epochs: dict[str, list[float]] = {}
+        for where in ("on", "off"):
+            epochs[where] = _trained(Path(folder), scale, device, where)
+        memory = float(history.read(Path(folder) / "on" / "history.csv")[-1]["gpu_memory_mb"])
+        model, step = _fixed(scale, device)
+        ceiling = _rate(step, scale, device, steps=scale.images // scale.batch)
+        usual = _usual_rate(step, scale, device, Path(folder))
+        flops = _flops(model, scale, device)
+    real = epochs["on"][-1]
+    told = "one batch in memory, no augmentation; "
+    yield figure(
+        "", "training, images in GPU memory", real / ceiling, target=f">= {SHARE}", against=told
+    )
+    yield figure("", "training, images in host memory", epochs["off"][-1] / ceiling, against=told)
+    yield figure("", "frozen backbone", epochs["on"][0] / real, against="all of it learning; ")
+    yield figure("", "training", real, unit="img/s")
+    yield figure("", "fixed batch", ceiling, unit="img/s")
+    yield figure(
+        "", "training", real / usual, against=f"PIL and torchvision, {scale.workers} workers; "
+    )
+    yield figure("", "step", scale.batch / real * 1000, unit="ms")
+    yield figure("", "highest memory", memory, unit="MB")
+    peak = next((p for key, p in PEAK.items() if key in _name(device)), None)
+    if peak or device.type == "cpu":
+        yield figure("", "FLOP utilisation", flops * real / (peak or 1e12), unit="of the peak")
+
+
+def _name(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+
+
+def _trained(folder: Path, scale: Scale, device: torch.device, resident: str) -> list[float]:
+    """Images a second of each epoch: one with a frozen backbone, the others without."""
+    settings = config.Training(
+        gpus_per_node=int(device.type == "cuda"),
+        batch_size=scale.batch,
+        max_epochs=4,
+        freeze_epochs=1,
+        patience=0,
+        compile="off",
+        resident=resident,  # type: ignore[arg-type]
+    )
+    experiment = config.Experiment(
+        name="bench",
+        images=config.Images(hair_removal="none", size=scale.size),
+        model=config.Model(backbone=scale.backbone, pretrained=False),
+        training=settings,
+    )
+    output = folder / resident
+    train(
+        TrainingJob(
+            experiment=experiment,
+            fold=0,
+            store=folder / f"none-crop-{scale.size}.npy",
+            catalogue=folder / "train.csv",
+            splits=folder / "splits.csv",
+            weights=None,
+            output=output,
+            tensorboard=output / "tensorboard",
+            code="",
+        )
+    )
+    return [float(row["images_per_second"]) for row in history.read(output / "history.csv")]
+
+
+def _fixed(
+    scale: Scale, device: torch.device
+) -> tuple[FusionModel, Callable[[torch.Tensor | None], None]]:
+    """The model, and a step on one batch, or on the images given."""
+    settings = config.Model(backbone=scale.backbone, pretrained=False)
+    model = FusionModel(settings, METADATA).to(device, memory_format=torch.channels_last)
+    model.train()
+    optimiser = torch.optim.AdamW(model.parameters(), lr=1e-4, fused=True)
+    shape = (scale.batch, 3, scale.size, scale.size)
+    fixed = torch.randn(shape, device=device).to(memory_format=torch.channels_last)
+    metadata = torch.randn(scale.batch, METADATA, device=device)
+    labels = torch.randint(0, 8, (scale.batch,), device=device)
+    cuda = device.type == "cuda"
+    torch.backends.cudnn.benchmark = cuda
+    torch.set_float32_matmul_precision("high")
+
+    def step(images: torch.Tensor | None = None) -> None:
+        given = fixed if images is None else images
+        with torch.autocast(device.type, torch.bfloat16, enabled=cuda):
+            logits = model(given, metadata[: len(given)])
+            loss = torch.nn.functional.cross_entropy(logits, labels[: len(given)])
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+
+    return model, step
+
+
+def _rate(
+    step: Callable[[torch.Tensor | None], None], scale: Scale, device: torch.device, *, steps: int
+) -> float:
+    """Images a second of a step on the fixed batch."""
+    for _ in range(5):
+        step(None)
+    _wait(device)
+    start = time.perf_counter()
+    for _ in range(steps):
+        step(None)
+    _wait(device)
+    return steps * scale.batch / (time.perf_counter() - start)
+
+
+def _usual_rate(
+    step: Callable[[torch.Tensor | None], None], scale: Scale, device: torch.device, folder: Path
+) -> float:
+    """Images a second with the usual loader feeding the same step."""
+    rng = np.random.default_rng(0)
+    count = max(scale.batch * 2, FILES if device.type == "cuda" else 0)
+    shape = (count, scale.size, scale.size, 3)
+    files = Files(folder, rng.integers(0, 255, shape, dtype=np.uint8))
+    several = torch.utils.data.ConcatDataset([files] * (6 if device.type == "cuda" else 1))
+    loader: Any = DataLoader(
+        several,
+        batch_size=scale.batch,
+        shuffle=True,
+        num_workers=scale.workers,
+        pin_memory=device.type == "cuda",
+        drop_last=True,
+    )
+    seen, start = 0, 0.0
+    for images, _ in loader:
+        step(images.to(device, non_blocking=True, memory_format=torch.channels_last))
+        _wait(device)
+        if start:
+            seen += len(images)
+        start = start or time.perf_counter()  # the first batch waits for the workers to start
+    return seen / (time.perf_counter() - start)
+
+
+def _flops(model: FusionModel, scale: Scale, device: torch.device) -> float:
+    """Floating-point operations of training on one image, forward and backward."""
+    images = torch.randn((2, 3, scale.size, scale.size), device=device)
+    with FlopCounterMode(display=False) as counter:
+        model(images, torch.randn(2, METADATA, device=device)).sum().backward()
+    return counter.get_total_flops() / 2
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+if __name__ == "__main__":
+    from tests.benchmarks.figures import to_table
+
+    print(to_table(list(figures())))
