@@ -25,6 +25,9 @@ _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})
 _LOSSLESS_OR_ARITHMETIC = frozenset({0xC3, *range(0xC5, 0xD0)})
 """Frames of kinds that no photograph is and few decoders take (T.81, table B.1)."""
 
+_SEQUENTIAL = frozenset({0xC0, 0xC1})
+"""Frames that are decoded in one pass over their components, unlike progressive ones."""
+
 _BARE = frozenset({0x01, *range(0xD0, 0xD9)})
 """Markers without a length: TEM, RST0 to RST7, SOI."""
 
@@ -82,19 +85,21 @@ def read_size(jpeg: bytes) -> tuple[int, int]:
     if not jpeg.startswith(_START):
         kind = next((name for start, name in _OTHERS.items() if jpeg.startswith(start)), None)
         raise InputError(f"{kind}, not a JPEG" if kind else f"not a JPEG: starts {jpeg[:4]!r}")
-    size, scan = _walk(jpeg)
-    if jpeg.find(_END, scan) < 0:
+    size, scan, whole = _walk(jpeg)
+    if jpeg.rfind(_END, scan) < 0:
         raise InputError("truncated: no end marker after the image data")
+    # A scan of all components of a sequential image is its last, and decoders stop there.
     # Nothing else in image data looks so: there, 0xFF is followed by 0 (T.81, B.1.1.5).
-    scans = 1 + jpeg.count(_SCAN_START, scan)
+    scans = 1 if whole else 1 + jpeg.count(_SCAN_START, scan)
     if scans > MAX_SCANS:
         raise InputError(f"{scans} scans, more than the {MAX_SCANS} that an image may have")
     return size
 
 
-def _walk(jpeg: bytes) -> tuple[tuple[int, int], int]:
-    """Size from the frame header, and where the first scan starts."""
+def _walk(jpeg: bytes) -> tuple[tuple[int, int], int, bool]:
+    """Size from the frame header, where the first scan starts, and whether it is all there is."""
     size: tuple[int, int] | None = None
+    components = 0
     at = 2
     while at + 4 <= len(jpeg):
         if jpeg[at] != 0xFF:
@@ -108,11 +113,12 @@ def _walk(jpeg: bytes) -> tuple[tuple[int, int], int]:
             continue
         length = int.from_bytes(jpeg[at + 2 : at + 4], "big")
         if marker == _SCAN and size is not None:
-            return size, at + 2 + length
+            return size, at + 2 + length, jpeg[at + 4 : at + 5] == bytes([components])
         if marker in (_SCAN, _END_MARKER) or length < 2:
             break
         if marker in _FRAMES:
             size = _frame(marker, jpeg[at + 4 : at + 9])
+            components = jpeg[at + 9] if marker in _SEQUENTIAL and at + 9 < len(jpeg) else 0
         at += 2 + length
     raise InputError("truncated or damaged: its headers end before the image data")
 

@@ -60,15 +60,35 @@ class _Pieces:
     Attributes:
         flat: indices of all pixels into the flattened image.
         rows, columns: the same as coordinates.
-        label: piece of each pixel, from 1.
-        count: of labels, 0 (nothing) included.
+        label: piece of each pixel.
+        count: of labels.
     """
 
     flat: NDArray[np.intp]
     rows: NDArray[np.intp]
     columns: NDArray[np.intp]
-    label: NDArray[np.int32]
+    label: NDArray[np.intp]
     count: int
+
+    def only(self, kept: NDArray[np.bool_]) -> _Pieces:
+        """Some of the pieces, numbered anew from 0.
+
+        Args:
+            kept: bool [count].
+        """
+        chosen = kept[self.label]
+        number = np.cumsum(kept, dtype=np.intp) - 1
+        return _Pieces(
+            self.flat[chosen],
+            self.rows[chosen],
+            self.columns[chosen],
+            number[self.label[chosen]],
+            int(np.count_nonzero(kept)),
+        )
+
+    def axes(self) -> rulers.Axes:
+        """Where each piece lies and how it is spread."""
+        return rulers.Axes.of(self.rows, self.columns, self.label, self.count)
 
     def points(self, piece: int | np.intp) -> rulers.Points:
         """Rows and columns of a piece's pixels."""
@@ -87,88 +107,56 @@ def drop_odd_pieces(
         depth: uint8 [H, W], of each pixel below its surroundings.
         level: strength of one grey level.
     """
-    flat = np.flatnonzero(found)
-    if not len(flat):
+    every = _pieces_of(found)
+    if not len(every.flat):
         return
     height, width = found.shape
-    count, labels = cv2.connectedComponents(found.view(np.uint8), connectivity=8)
-    label = np.asarray(labels, np.int32).ravel().take(flat)
-    pieces = _Pieces(flat, flat // width, flat % width, label, count)
-    top, bottom = _range(pieces.rows, pieces)
-    left, right = _range(pieces.columns, pieces)
+    short = min(height, width)
+    top, bottom = _range(every.rows, every)
+    left, right = _range(every.columns, every)
     extent = np.hypot(bottom - top + 1, right - left + 1)
-    area = np.maximum(np.bincount(label, minlength=count), 1)
-    mean = np.bincount(label, strength.ravel().take(flat), count) / area / level
+    area = np.maximum(np.bincount(every.label, minlength=every.count), 1)
+    mean = np.bincount(every.label, strength.ravel().take(every.flat), every.count) / area / level
     cut = (top == 0) | (left == 0) | (bottom == height - 1) | (right == width - 1)
     worth = extent * np.where(cut, CUT_GAIN, 1) + STRONG_GAIN * mean
-    drop = worth < LENGTH * min(height, width) / UNIT
+    kept = worth >= LENGTH * short / UNIT
+    kept[0] = False
+    found[:] = False
+    if not kept.any():
+        return
+    # Most pieces were specks: the rest is about a few.
+    pieces = every.only(kept)
+    extent, area, mean = extent[kept], area[kept], mean[kept]
     dark = (depth >= CROWD_DEPTH).view(np.uint8)
     box = (CROWD_BOX, CROWD_BOX)
-    near = cv2.boxFilter(dark, cv2.CV_8U, box, normalize=False).ravel().take(flat)
-    beside = np.bincount(label, near, count) / area / CROWD_BOX - area / extent
-    short = min(height, width)
+    near = cv2.boxFilter(dark, cv2.CV_8U, box, normalize=False).ravel().take(pieces.flat)
+    beside = np.bincount(pieces.label, near, pieces.count) / area / CROWD_BOX - area / extent
     small = extent < CROWD_LENGTH * short / UNIT
-    drop |= (beside > CROWD_WIDTH) & small & (mean < CROWD_STRENGTH)
-    drop[0] = True
-    _drop_stubby(drop, pieces, small)
+    drop = (beside > CROWD_WIDTH) & small & (mean < CROWD_STRENGTH)
+    axes = pieces.axes()
+    drop |= small & (axes.across > STUBBY * axes.along)
     edges = (area / extent > RULER_WIDTH) | (beside > RULER_BESIDE)
-    _drop_rulers(drop, pieces, depth, extent=extent / short, edges=edges)
-    found.ravel()[flat[drop[label]]] = False
-
-
-def _drop_stubby(drop: NDArray[np.bool_], pieces: _Pieces, small: NDArray[np.bool_]) -> None:
-    """Mark short pieces that are too wide for their length, in place.
-
-    Args:
-        drop: bool [count], of each piece.
-        pieces: all of them.
-        small: bool [count], of the short ones.
-    """
-    chosen = (small & ~drop)[pieces.label]
-    label = pieces.label[chosen]
-    y, x = pieces.rows[chosen].astype(np.float64), pieces.columns[chosen].astype(np.float64)
-    area = np.maximum(np.bincount(label, minlength=pieces.count), 1)
-
-    def mean(values: NDArray[np.float64]) -> NDArray[np.float64]:
-        return np.bincount(label, values, pieces.count) / area
-
-    my, mx = mean(y), mean(x)
-    yy, xx, xy = mean(y * y) - my * my, mean(x * x) - mx * mx, mean(x * y) - mx * my
-    spread = np.hypot(yy - xx, 2 * xy)
-    drop |= (yy + xx - spread) > STUBBY**2 * (yy + xx + spread)
-
-
-def _drop_rulers(
-    drop: NDArray[np.bool_],
-    pieces: _Pieces,
-    depth: NDArray[np.uint8],
-    *,
-    extent: NDArray[np.float64],
-    edges: NDArray[np.bool_],
-) -> None:
-    """Mark edges and ticks of rulers, in place.
-
-    Args:
-        drop: bool [count], of each piece.
-        pieces: all of them.
-        depth: uint8 [H, W].
-        extent: float64 [count], as a share of the short side.
-        edges: bool [count], of those wide enough to be an edge with ticks.
-    """
-    for piece in np.flatnonzero(~drop & edges & (extent >= RULER_EXTENT)):
+    for piece in np.flatnonzero(~drop & edges & (extent >= RULER_EXTENT * short)):
         drop[piece] = rulers.is_edge(*pieces.points(piece), depth)
-    short = np.flatnonzero(~drop & (extent <= TICK_EXTENT))
-    if len(short) >= rulers.LEAST_TICKS:
-        drop[short] = rulers.tick_rows([pieces.points(piece) for piece in short])
+    ticks = np.flatnonzero(~drop & (extent <= TICK_EXTENT * short))
+    drop[ticks] = rulers.tick_rows(axes.only(ticks))
+    found.ravel()[pieces.flat[~drop[pieces.label]]] = True
+
+
+def _pieces_of(found: NDArray[np.bool_]) -> _Pieces:
+    """All pieces; label 0 is of none."""
+    flat = np.flatnonzero(found)
+    count, labels = cv2.connectedComponents(found.view(np.uint8), connectivity=8)
+    rows, columns = np.divmod(flat, found.shape[1])
+    return _Pieces(flat, rows, columns, np.asarray(labels.ravel().take(flat), np.intp), count)
 
 
 def _range(
     positions: NDArray[np.intp], pieces: _Pieces
 ) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Least and greatest position of each piece; of label 0, which has no pixel, nothing real."""
+    """Least and greatest position of each piece; of one without pixels, nothing real."""
     least = np.full(pieces.count, np.iinfo(np.int32).max, np.intp)
     greatest = np.zeros(pieces.count, np.intp)
     np.minimum.at(least, pieces.label, positions)
     np.maximum.at(greatest, pieces.label, positions)
-    least[0] = 0
     return least, greatest

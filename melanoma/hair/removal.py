@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -30,7 +31,11 @@ LEAST_SKIN = 0.13
 """Share of a box that must be skin for it to be used; else the next larger one is."""
 
 DARKER = 8.0
-"""Grey levels by which a pixel of a detected line must be darker than its filling to be hair."""
+"""Grey levels by which a pixel of a detected line must be darker than its filling to be hair; in
+red, in which vessels and pigment are bright."""
+
+_SEEN = 255
+"""What a pixel of skin counts: a mask's value."""
 
 
 def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -106,36 +111,53 @@ def _skin_behind(
     Returns:
         uint8 [n, 3].
     """
-    skin = np.bitwise_xor(lines, 1)
-    seen = cv2.compare(lines, 0.0, cv2.CMP_EQ)
-    weighted = cv2.merge([*(cv2.bitwise_and(channel, seen) for channel in channels), skin])
-    colours = np.empty((len(at), 3), np.float32)
-    colours[:] = [cv2.mean(channel, skin)[0] for channel in channels]
+    sums = _Sums.of(channels, lines)
+    rows, columns = np.divmod(at, lines.shape[1])
+    found = np.empty((len(at), 4), np.int32)
     left = np.arange(len(at))
-    for side in WINDOWS:
-        sums = _box_sums(weighted, side, at.take(left))
-        enough = sums[:, 3] >= LEAST_SKIN * side * side
-        found = sums[enough].astype(np.float32)
-        colours[left[enough]] = found[:, :3] / found[:, 3:]
-        left = left[~enough]
+    for side in (*WINDOWS, 2 * max(lines.shape)):
+        sums_there = sums.around(rows[left], columns[left], side)
+        found[left] = sums_there
+        left = left[sums_there[:, 3] < LEAST_SKIN * side * side * _SEEN]
         if not len(left):
             break
-    return np.rint(colours).astype(np.uint8)
+    mean = found[:, :3].astype(np.float32) * np.float32(_SEEN) / np.maximum(found[:, 3:], 1)
+    return (mean + np.float32(0.5)).astype(np.uint8)
 
 
-def _box_sums(weighted: NDArray[np.uint8], side: int, at: NDArray[np.intp]) -> NDArray[np.uint16]:
-    """Sums over the boxes of `side` pixels around some pixels, uint16 [n, 4].
+@dataclass(frozen=True)
+class _Sums:
+    """Sums of skin pixels over any rectangle, at four look-ups each (Crow's summed-area table).
 
-    Args:
-        weighted: uint8 [H, W, 4].
-        side: of the boxes, at most 16, so that a sum fits.
-        at: flat indices of the pixels, int64 [n].
+    Attributes:
+        table: int32 [H + 1, W + 1, 4], red, green, blue and `_SEEN` for each skin pixel.
     """
-    border = cv2.BORDER_CONSTANT
-    sums = cv2.boxFilter(weighted, cv2.CV_16U, (side, side), normalize=False, borderType=border)
-    # The four numbers of a pixel are gathered as one of 8 bytes: several times faster.
-    gathered: NDArray[np.uint64] = sums.view(np.uint64).ravel().take(at)
-    return gathered.view(np.uint16).reshape(-1, 4)
+
+    table: NDArray[np.int32]
+
+    @classmethod
+    def of(cls, channels: Sequence[NDArray[np.uint8]], lines: NDArray[np.uint8]) -> _Sums:
+        """Sums over what lies outside the lines."""
+        skin = cv2.compare(lines, 0.0, cv2.CMP_EQ)
+        weighted = cv2.copyTo(cv2.merge([*channels, skin]), skin)
+        return cls(cv2.integral(weighted))
+
+    def around(
+        self, rows: NDArray[np.intp], columns: NDArray[np.intp], side: int
+    ) -> NDArray[np.int32]:
+        """Sums over squares around some pixels, cut off at the image's borders, int32 [n, 4]."""
+        height, width = self.table.shape[:2]
+        half = side // 2
+        top = np.maximum(rows - half, 0) * width
+        bottom = np.minimum(rows + half + 1, height - 1) * width
+        left = np.maximum(columns - half, 0)
+        right = np.minimum(columns + half + 1, width - 1)
+        flat = self.table.reshape(-1, 4)
+        sums: NDArray[np.int32] = flat.take(bottom + right, axis=0)
+        sums -= flat.take(bottom + left, axis=0)
+        sums -= flat.take(top + right, axis=0)
+        sums += flat.take(top + left, axis=0)
+        return sums
 
 
 def _covered(
@@ -151,7 +173,7 @@ def _covered(
     height, width = rgb.shape[:2]
     filled = cv2.resize(colours, (width, height), interpolation=cv2.INTER_LINEAR)
     near = cv2.resize(lines, (width, height), interpolation=cv2.INTER_NEAREST)
-    darker = cv2.subtract(_brightest(cv2.split(filled)), _brightest(cv2.split(rgb)))
+    darker = cv2.extractChannel(cv2.subtract(filled, rgb), 0)
     hair = cv2.bitwise_and(cv2.compare(darker, DARKER, cv2.CMP_GT), near)
     cleaned = rgb.copy()
     cv2.copyTo(filled, hair, cleaned)

@@ -5,8 +5,7 @@ Hairs lie at chance; marks of a scale are parallel, level with one another and e
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,40 +48,82 @@ PERIODS = (3, 25)
 """Distances of ticks that are looked for, in pixels."""
 
 
-def tick_rows(pieces: Sequence[Points]) -> NDArray[np.bool_]:
-    """Which of some short straight pieces are ticks of a ruler.
+@dataclass(frozen=True)
+class Axes:
+    """Where pieces lie, which way they run and how far: float64 [n] each.
 
-    Args:
-        pieces: their pixels.
-
-    Returns:
-        bool [len(pieces)].
+    Attributes:
+        y, x: of the centre.
+        down, right: unit vector along.
+        along, across: standard deviations in that direction and at right angles to it.
+        half: of the length.
     """
-    ticks = np.zeros(len(pieces), np.bool_)
-    if len(pieces) < LEAST_TICKS:
+
+    y: Floats
+    x: Floats
+    down: Floats
+    right: Floats
+    along: Floats
+    across: Floats
+    half: Floats
+
+    @classmethod
+    def of(
+        cls,
+        rows: NDArray[np.intp],
+        columns: NDArray[np.intp],
+        piece: NDArray[np.intp],
+        count: int,
+    ) -> Axes:
+        """Axes of pieces.
+
+        Args:
+            rows: of all pixels.
+            columns: of all pixels.
+            piece: that each pixel belongs to, from 0.
+            count: of pieces, each with a pixel.
+        """
+        area = np.bincount(piece, minlength=count)
+
+        def mean(values: Floats) -> Floats:
+            return np.asarray(np.bincount(piece, values, count) / area, np.float64)
+
+        middle_y, middle_x = mean(rows.astype(np.float64)), mean(columns.astype(np.float64))
+        y, x = rows - middle_y[piece], columns - middle_x[piece]
+        yy, xx, xy = mean(y * y), mean(x * x), mean(x * y)
+        spread = np.hypot(yy - xx, 2 * xy)
+        angle = np.arctan2(2 * xy, xx - yy) / 2
+        down, right = np.sin(angle), np.cos(angle)
+        reach = y * down[piece] + x * right[piece]
+        least, most = np.full(count, np.inf), np.full(count, -np.inf)
+        np.minimum.at(least, piece, reach)
+        np.maximum.at(most, piece, reach)
+        along = np.sqrt((yy + xx + spread) / 2)
+        across = np.sqrt(np.maximum(yy + xx - spread, 0) / 2)
+        return cls(middle_y, middle_x, down, right, along, across, (most - least) / 2)
+
+    def only(self, chosen: NDArray[np.intp]) -> Axes:
+        """Some of them, by number."""
+        return Axes(*(getattr(self, field.name)[chosen] for field in fields(self)))
+
+
+def tick_rows(pieces: Axes) -> NDArray[np.bool_]:
+    """Which of some short straight pieces are ticks of a ruler: bool [n]."""
+    ticks = np.zeros(len(pieces.y), np.bool_)
+    if len(ticks) < LEAST_TICKS:
         return ticks
-    axes = np.array([_axis(*piece) for piece in pieces])
-    centres, along, half = axes[:, :2], axes[:, 2:4], axes[:, 4]
-    offset = centres[None] - centres[:, None]
-    level = np.abs((offset * along[:, None]).sum(axis=2))
-    across = offset[..., 0] * along[:, None, 1] - offset[..., 1] * along[:, None, 0]
-    sine = along[:, None, 0] * along[None, :, 1] - along[:, None, 1] * along[None, :, 0]
-    fits = (np.abs(sine) < PARALLEL) & (level < LEVEL + np.abs(half[:, None] - half[None]))
-    for piece in range(len(pieces)):
+    down, right = pieces.down, pieces.right
+    dy, dx = pieces.y - pieces.y[:, None], pieces.x - pieces.x[:, None]
+    level = np.abs(dy * down[:, None] + dx * right[:, None])
+    across = dy * right[:, None] - dx * down[:, None]
+    sine = down[:, None] * right - right[:, None] * down
+    lengths = np.abs(pieces.half[:, None] - pieces.half)
+    fits = (np.abs(sine) < PARALLEL) & (level < LEVEL + lengths)
+    for piece in np.flatnonzero(fits.sum(axis=1) >= LEAST_TICKS):
         row = np.flatnonzero(fits[piece])
-        if len(row) >= LEAST_TICKS and _evenly_spaced(np.sort(across[piece, row])):
+        if _evenly_spaced(np.sort(across[piece, row])):
             ticks[row] = True
     return ticks
-
-
-def _axis(rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[float, ...]:
-    """Centre (y, x), unit vector along (y, x), and half the length of a piece."""
-    middle_y, middle_x = float(rows.mean()), float(columns.mean())
-    y, x = rows - middle_y, columns - middle_x
-    angle = math.atan2(2 * float(x @ y), float(x @ x) - float(y @ y)) / 2
-    down, across = math.sin(angle), math.cos(angle)
-    reach = y * down + x * across
-    return middle_y, middle_x, down, across, (float(reach.max()) - float(reach.min())) / 2
 
 
 def _evenly_spaced(places: Floats) -> bool:
@@ -105,13 +146,14 @@ def is_edge(rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np
         columns: of its pixels.
         depth: uint8 [H, W], of each pixel below its surroundings.
     """
-    middle_y, middle_x, down, across, half = _axis(rows, columns)
-    off = (rows - middle_y) * across - (columns - middle_x) * down
-    if off.std() > EDGE_WIDTH:
+    axes = Axes.of(rows, columns, np.zeros(len(rows), np.intp), 1)
+    if axes.across[0] > EDGE_WIDTH:
         return False
+    middle_y, middle_x, down, across = axes.y[0], axes.x[0], axes.down[0], axes.right[0]
+    off = (rows - middle_y) * across - (columns - middle_x) * down
     # With ticks that touch it, the piece's middle lies beside the edge itself.
     edge = float(np.median(off))
-    along = np.arange(-half, half + 1)
+    along = np.arange(-axes.half[0], axes.half[0] + 1)
     for side in (1, -1):
         away = edge + side * np.array(BESIDE, np.float64)[:, None]
         y = np.rint(middle_y + along * down + away * across).astype(np.intp)
