@@ -25,9 +25,12 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """Chromium; without one the tests skip, but never in continuous integration."""
+    """Chromium; without one the tests skip, but never in continuous integration.
+
+    It ends with the tests of this folder: as long as it runs, no other event loop can.
+    """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
         reason = f"no Chromium here ({', '.join(NAMES)}): apt-get install chromium"

@@ -18,6 +18,7 @@ from typing import Any
 import psutil
 import yaml
 from cluster import Cluster, wait_until
+from records import Job
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
@@ -72,6 +73,7 @@ class Flow:
         self.gates = folder / "gates"
         self.log = folder / "snakemake.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self._earlier = {job.id for job in cluster.jobs()}
         for path in (folder / "config", folder / "bin", folder / "cpu", self.gates):
             path.mkdir(parents=True, exist_ok=True)
         (folder / "config" / "config.yaml").write_text(yaml.safe_dump(config))
@@ -125,6 +127,10 @@ class Flow:
     def results(self) -> Path:
         return self.folder / "results"
 
+    def jobs(self, rule: str | None = None) -> list[Job]:
+        """The cluster's jobs since this flow began; with `rule` only those of that rule."""
+        return [job for job in self.cluster.jobs(rule) if job.id not in self._earlier]
+
     # Trainings.
 
     def open(self, experiment: str, *epochs: int | str) -> None:
@@ -152,7 +158,7 @@ class Flow:
     def job_of(self, experiment: str) -> str:
         """Id of the newest SLURM job that trains an experiment."""
         comment = f"rule_train_wildcards_{experiment}_0"
-        jobs = [job for job in self.cluster.jobs("train") if job.fields["Comment"] == comment]
+        jobs = [job for job in self.jobs("train") if job.fields["Comment"] == comment]
         return jobs[-1].id
 
     def started(self, experiment: str) -> dict[str, list[dict[str, str]]]:

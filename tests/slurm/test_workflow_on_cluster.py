@@ -29,6 +29,9 @@ SUBMITTED = {
         "sheets",
         "calibrate",
         "combine",
+        "skin_tone",
+        "predict_changed",
+        "metadata",
     ),
     *("evaluate", "figures", "training_curves", "compare", "comparison_figure", "provenance"),
 }
@@ -53,13 +56,13 @@ def test_everything_is_made(flow: Flow) -> None:
 
 
 def test_all_rules_are_submitted_and_succeed_at_once(flow: Flow) -> None:
-    jobs = flow.cluster.jobs()
+    jobs = flow.jobs()
     assert {job.rule for job in jobs} == SUBMITTED
     assert {(job.state, job.restarts) for job in jobs} == {("COMPLETED", 0)}
 
 
 def test_train_is_one_job_with_a_task_for_each_of_four_gpus(flow: Flow) -> None:
-    (job,) = flow.cluster.jobs("train")
+    (job,) = flow.jobs("train")
     assert job.gres == "gpu:4"
     assert (job.fields["NumTasks"], job.fields["NumNodes"]) == ("4", "1")
     (ranks,) = flow.started("fusion").values()
@@ -73,17 +76,17 @@ def test_train_is_one_job_with_a_task_for_each_of_four_gpus(flow: Flow) -> None:
 
 def test_shards_are_tasks_of_arrays(flow: Flow) -> None:
     for rule in ARRAYS:
-        tasks = flow.cluster.jobs(rule)
+        tasks = flow.jobs(rule)
         assert len(tasks) == 2
         assert all(task.is_array_task for task in tasks)
         assert len({task.id.split("_")[0] for task in tasks}) == 1
-    assert len(flow.cluster.jobs("resize")) == 2
-    others = [job for job in flow.cluster.jobs() if job.rule not in (*ARRAYS, "resize")]
+    assert len(flow.jobs("resize")) == 2
+    others = [job for job in flow.jobs() if job.rule not in (*ARRAYS, "resize")]
     assert not any(job.is_array_task for job in others)
 
 
 def test_predictions_and_heat_maps_have_one_gpu_and_the_rest_none(flow: Flow) -> None:
-    for job in flow.cluster.jobs():
+    for job in flow.jobs():
         expected = 4 if job.rule == "train" else int(job.rule in ON_GPU)
         assert job.gpus == expected, job.rule
         if job.rule != "train":
@@ -93,7 +96,7 @@ def test_predictions_and_heat_maps_have_one_gpu_and_the_rest_none(flow: Flow) ->
 def test_what_a_job_costs_beyond_its_own_command(flow: Flow) -> None:
     """Measured in CPU time, in units of a start of Snakemake for one job on this machine."""
     on_cluster = [sum(seconds) for job, seconds in flow.cpu_seconds().items() if job]
-    assert len(on_cluster) == len(flow.cluster.jobs())
+    assert len(on_cluster) == len(flow.jobs())
     before = sum(flow.cpu_seconds()[""])
     for _ in range(3):
         assert flow.run("--forcerun", "split", "--", "results/splits.csv", executor=False) == 0
