@@ -154,7 +154,7 @@ class Faults:
         log = flow.folder / "logs/train/limited/fold0.log"
         self.wait_at(["limited"], 1, self.began)
         self.set_limit()
-        wait_until(lambda: "SIGUSR1: stopping" in read(log), 120, "the warning before the limit")
+        wait_until(lambda: "SIGUSR1: stopping" in read(log), 300, "the warning before the limit")
         flow.open("limited", 1)
         self.wait_at(["limited"], 2, self.began)
         self.set_limit()
