@@ -48,7 +48,7 @@ COMMAND = (
     *("--set-resources", "train:mem_mb=400"),
     # A warning later than the workflow's, since the time limits are short; and the node that is
     # lost is another one than that of the training with time limits.
-    "train:slurm_extra='--signal=USR1@20' + {'lost': ' --nodelist=node2', 'limited':"
+    "train:slurm_extra='--signal=USR1@60' + {'lost': ' --nodelist=node2', 'limited':"
     " ' --nodelist=node1'}.get(wildcards.experiment, '')",
     "--",
     *(f"results/training/{name}/fold0/model.ckpt" for name in EXPERIMENTS),
@@ -165,10 +165,11 @@ class Faults:
         flow.open("limited", 2)
 
     def set_limit(self) -> None:
-        """Have the time limit of a job come within a minute or so: SLURM counts in minutes."""
+        """Have the time limit of a job come in two minutes or so: SLURM counts in minutes, and looks
+        twice a minute, so that the warning may come late by half a minute."""
         job = self.flow.job_of("limited")
         hours, minutes, seconds = map(int, self.cluster.job(job).fields["RunTime"].split(":"))
-        limit = (hours * 3600 + minutes * 60 + seconds + 30) // 60 + 1
+        limit = hours * 60 + minutes + (seconds + 90) // 60 + 1
         self.cluster.run("scontrol", "update", f"JobId={job}", f"TimeLimit={limit}")
 
 

@@ -71,7 +71,9 @@ onstart:
             )
     except InputError as error:
         raise WorkflowError(str(error))
-    for fold in Path("results/training").glob("*/fold*"):
+    # A training that will run again may only have to hand over what an earlier job has made.
+    planned = {get_training(job) for job in workflow.dag.needrun_jobs()}
+    for fold in set(Path("results/training").glob("*/fold*")) - planned:
         starts.tidy(fold)
 
 
