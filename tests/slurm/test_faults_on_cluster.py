@@ -165,8 +165,10 @@ class Faults:
         flow.open("limited", 2)
 
     def set_limit(self) -> None:
-        """Have the time limit of a job come in two minutes or so: SLURM counts in minutes, and looks
-        twice a minute, so that the warning may come late by half a minute."""
+        """Have the time limit of a job come in two minutes or so.
+
+        SLURM counts in minutes and looks twice a minute: the warning may be late by half a minute.
+        """
         job = self.flow.job_of("limited")
         hours, minutes, seconds = map(int, self.cluster.job(job).fields["RunTime"].split(":"))
         limit = hours * 60 + minutes + (seconds + 90) // 60 + 1
