@@ -29,8 +29,8 @@ lint: env ## ruff, mypy, snakefmt and snakemake --lint
 	snakefmt --check workflow
 	snakemake --lint
 
-bench: env ## measure speed and quality against the usual ways
-	python -m tests.benchmarks
+bench: env ## measure against the usual ways and the targets, on ARCHIVE=images.zip or drawn images
+	python -m tests.benchmarks $(if $(ARCHIVE),--archive $(ARCHIVE))
 
 lock: ## bring requirements.lock up to date with pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --generate-hashes --extra dev --no-header --no-annotate \

@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.slurm, pytest.mark.timeout(1500)]
 
 ARRAYS = ("inspect", "remove_hair")
 """Rules whose shards all become ready at once; those of resize do so one after the other."""
-ON_GPU = ("predict", "gradcam")
+ON_GPU = ("predict", "predict_changed", "gradcam")
 SUBMITTED = {
     *ARRAYS,
     *ON_GPU,
@@ -30,7 +30,6 @@ SUBMITTED = {
         "calibrate",
         "combine",
         "skin_tone",
-        "predict_changed",
         "metadata",
     ),
     *("evaluate", "figures", "training_curves", "compare", "comparison_figure", "provenance"),
