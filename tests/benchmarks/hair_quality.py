@@ -19,13 +19,16 @@ from melanoma.archive import Archive
 from melanoma.images import decode, frame, prepare, resize
 from tests.benchmarks.drawn_hairs import BASES, KINDS, Alpha, Pixels, draw
 from tests.benchmarks.figures import Figure, figure
-from tests.benchmarks.samples import LARGEST_ENLARGEMENT, drawn, fitted, save
+from tests.benchmarks.samples import drawn, fitted, save
 
 SIZES = ((600, 450), (1024, 768), (1024, 1024), (1504, 1129), (2000, 1500))
 """Input sizes, of the kinds in ISIC 2019: HAM10000, MSK, BCN20000, and larger ones."""
 
 OUTPUT = 224
 QUALITY = 90
+MOST = 2.1
+"""Largest factor by which a base is enlarged or reduced."""
+
 DRAWN = 8
 """Drawn bases of each size, where there is no archive."""
 
@@ -79,7 +82,7 @@ class Base:
 def bases(archive: Path | None, sizes: tuple[tuple[int, int], ...] = SIZES) -> Iterator[Base]:
     """The hair-free images at each input size that they are large enough for; else drawn ones.
 
-    Larger ones are cut to the proportions and shrunk: nothing is enlarged by more than a tenth.
+    They are cut to the proportions and scaled, by half to twofold.
     """
     if archive is None:
         for width, height in sizes:
@@ -91,7 +94,7 @@ def bases(archive: Path | None, sizes: tuple[tuple[int, int], ...] = SIZES) -> I
             rgb = decode(members.read(members.member(image)))
             for width, height in sizes:
                 scale = max(width / rgb.shape[1], height / rgb.shape[0])
-                if 1 / 2.1 <= scale <= LARGEST_ENLARGEMENT:
+                if 1 / MOST <= scale <= MOST:
                     yield Base(image, (width, height), fitted(rgb, width, height))
 
 

@@ -14,6 +14,7 @@ import pandas as pd
 
 from melanoma.archive import Archive
 from melanoma.config import Images
+from melanoma.hair import dullrazor
 from melanoma.images import decode, denominator_for, prepare, read_size
 from melanoma.inspection import inspect_shard
 from melanoma.shards import remove_hair_shard, resize_shard
@@ -37,23 +38,15 @@ IMAGES = Images(size=SIZE, shards=SHARDS)
 
 
 def usual(jpeg: bytes) -> Pixels:
-    """The usual recipe, as it is found in notebooks: DullRazor at native size, then the resize.
-
-    Black-hat of 17 x 17, threshold 10, Telea's inpainting; an antialiased resize (area).
-    """
+    """The usual recipe at native size, then an antialiased resize."""
     bgr = cv2.imdecode(np.frombuffer(jpeg, np.uint8), cv2.IMREAD_COLOR)
     assert bgr is not None
-    grey = cv2.cvtColor(bgr, cv2.COLOR_BGR2GRAY)
-    kernel = cv2.getStructuringElement(cv2.MORPH_CROSS, (17, 17))
-    blackhat = cv2.morphologyEx(grey, cv2.MORPH_BLACKHAT, kernel)
-    _, mask = cv2.threshold(blackhat, 10, 255, cv2.THRESH_BINARY)
-    bgr = cv2.inpaint(bgr, mask, 1, cv2.INPAINT_TELEA)
-    height, width = bgr.shape[:2]
+    rgb = dullrazor(np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8))
+    height, width = rgb.shape[:2]
     side = min(height, width)
     top, left = (height - side) // 2, (width - side) // 2
-    square = bgr[top : top + side, left : left + side]
-    small = cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-    return np.asarray(cv2.cvtColor(small, cv2.COLOR_BGR2RGB), np.uint8)
+    square = rgb[top : top + side, left : left + side]
+    return np.asarray(cv2.resize(square, (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def ours(jpeg: bytes) -> Pixels:
