@@ -248,6 +248,14 @@ def test_a_fine_checkerboard_becomes_flat(scale):
     assert np.abs(inner.astype(float) - 127.5).max() < 8
 
 
+@pytest.mark.parametrize("scale", [4, 6, 10, 20])
+def test_beyond_a_few_pixels_a_step_whole_areas_are_averaged(scale):
+    noise = np.random.default_rng(0).integers(0, 256, (120, 240, 3), dtype=np.uint8)
+    high, wide = 120 // scale, 240 // scale
+    means = noise.reshape(high, scale, wide, scale, 3).mean(axis=(1, 3))
+    assert np.abs(resize(noise, width=wide, height=high) - means).max() <= 0.5
+
+
 def test_sampling_alone_would_not_make_it_flat():
     sampled = cv2.resize(checkerboard(420), (140, 140), interpolation=cv2.INTER_LINEAR)
     assert sampled.std() > 100
