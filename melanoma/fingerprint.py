@@ -48,6 +48,8 @@ _REDUCTIONS = {
 def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels | None:
     """Decode a JPEG to grey at 1, 1/2, 1/4 or 1/8 of its size, whichever is quickest.
 
+    As in `melanoma.images`, pixels are taken as stored, whatever an EXIF orientation says.
+
     Args:
         jpeg: the file's content.
         short_side: its shorter side in pixels.
@@ -57,8 +59,9 @@ def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels 
         uint8[height, width], or None where it does not decode.
     """
     factor = next((f for f in (8, 4, 2) if short_side // f >= least), 1)
+    flags = _REDUCTIONS[factor] | cv2.IMREAD_IGNORE_ORIENTATION
     try:
-        grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), _REDUCTIONS[factor])
+        grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
     except cv2.error:
         return None
     return None if grey is None else np.asarray(grey, np.uint8)
@@ -118,8 +121,10 @@ def decode_fingerprints(texts: Iterable[str]) -> Floats:
         ValueError: a text that is no fingerprint.
     """
     blank = bytes(SIDE * SIDE)
-    data = b"".join(bytes.fromhex(text) if text else blank for text in texts)
-    vectors = np.frombuffer(data, np.int8).astype(np.float32).reshape(-1, SIDE, SIDE)
+    levels = [bytes.fromhex(text) if text else blank for text in texts]
+    if any(len(each) != len(blank) for each in levels):
+        raise ValueError(f"a fingerprint has {len(blank)} levels of two digits each")
+    vectors = np.frombuffer(b"".join(levels), np.int8).astype(np.float32).reshape(-1, SIDE, SIDE)
     length = np.sqrt(np.square(vectors).sum(axis=(1, 2), keepdims=True))
     return np.asarray(vectors / np.maximum(length, 1e-6), np.float32)
 

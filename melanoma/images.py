@@ -194,8 +194,10 @@ def resize(rgb: Pixels, *, width: int, height: int) -> Pixels:
     if across == down == 1:
         return rgb
     if max(across, down) > _WIDEST_SCALE:
-        area: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_AREA)
-        return area
+        # OpenCV averages areas only where neither direction grows: the one that does comes after.
+        within = (min(width, rgb.shape[1]), min(height, rgb.shape[0]))
+        area: Pixels = cv2.resize(rgb, within, interpolation=cv2.INTER_AREA)
+        return resize(area, width=width, height=height)
     taps_x, sigma_x = _smoothing(across)
     taps_y, sigma_y = _smoothing(down)
     if taps_x > 1 or taps_y > 1:

@@ -201,8 +201,8 @@ class _FrameReader:
         text = self._stream.readline(_LONGEST_LINE)
         self.crc = zlib.crc32(text, self.crc)
         try:
-            value = json.loads(text)
-        except ValueError:
+            value = json.loads(text) if text.endswith(b"\n") else None
+        except (ValueError, RecursionError):
             value = None
         if not isinstance(value, dict):
             raise self.damaged("cut short or damaged")
@@ -212,7 +212,7 @@ class _FrameReader:
         try:
             image = str(head["image"])
             height, width, channels = (int(side) for side in head["shape"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise self.damaged("a frame without id or shape") from None
         length = height * width * channels
         if channels != 3 or min(height, width) < 1 or length > _LARGEST_FRAME:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import io
-import json
+import tokenize
+import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -31,6 +32,12 @@ _BLOCK = 1 << 20
 """Bytes copied at a time."""
 
 _INDEX_COLUMNS = ["image", "row"]
+_USED = {"shape", "dtype", "size", "sha256", "index_sha256"}
+"""Keys of the recipe that are used here."""
+
+_BAD_HEADER = (ValueError, TypeError, SyntaxError, OverflowError, tokenize.TokenError)
+"""What numpy raises for the header of a .npy file in which a single byte has changed."""
+
 _AGAIN = "make it again: remove {path} and run rule pack"
 
 
@@ -67,7 +74,7 @@ class Store:
             raise InputError(f"{path.with_suffix('.csv')}: no such index; {_again(path)}")
         try:
             pixels = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (ValueError, EOFError, OSError) as error:
+        except (*_BAD_HEADER, EOFError, OSError, zipfile.BadZipFile) as error:
             raise InputError(f"{path}: damaged or cut short ({error}); {_again(path)}") from error
         if not isinstance(pixels, np.memmap):
             raise InputError(f"{path}: not an array of images; {_again(path)}")
@@ -82,8 +89,11 @@ class Store:
             InputError: the index is not that of this store.
         """
         path = self.path.with_suffix(".csv")
-        with path.open(encoding="utf-8", newline="") as stream:
-            lines = list(csv.reader(stream))
+        try:
+            with path.open(encoding="utf-8", newline="") as stream:
+                lines = list(csv.reader(stream))
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise InputError(f"{path}: damaged ({error}); {_again(self.path)}") from error
         if not lines or lines[0] != _INDEX_COLUMNS:
             raise InputError(f"{path}: expected the columns image,row; {_again(self.path)}")
         for number, line in enumerate(lines[1:]):
@@ -149,17 +159,16 @@ def _read_recipe(path: Path) -> dict[str, Any]:
         raise InputError(f"{beside}: no such file; the image store is not complete: run rule pack")
     try:
         recipe = files.read_json(beside)
-        complete = {"shape", "dtype", "size", "sha256", "index_sha256"} <= set(recipe)
-    except (json.JSONDecodeError, UnicodeDecodeError, TypeError):
-        complete = False
-    if not complete:
+    except (ValueError, RecursionError):
+        recipe = None
+    if not isinstance(recipe, dict) or not recipe.keys() >= _USED:
         raise InputError(f"{beside}: not a store's recipe; {_again(path)}")
-    return dict(recipe)
+    return recipe
 
 
 def _check_shape(path: Path, pixels: NDArray[np.uint8], recipe: Mapping[str, Any]) -> None:
     found = [list(pixels.shape), str(pixels.dtype)]
-    expected = [list(recipe["shape"]), recipe["dtype"]]
+    expected = [recipe["shape"], recipe["dtype"]]
     size = recipe["size"]
     square = list(pixels.shape[1:]) == [size, size, 3] and pixels.dtype == np.uint8
     if found != expected or not square:
@@ -244,7 +253,7 @@ def _check_shard(path: Path, stream: BinaryIO, expected: tuple[int, ...]) -> Non
     try:
         np.lib.format.read_magic(stream)
         shape, fortran_order, dtype = np.lib.format.read_array_header_1_0(stream)
-    except ValueError as error:
+    except _BAD_HEADER as error:
         raise InputError(f"{path}: not a shard ({error}); remove it and run again") from error
     if shape != expected or dtype != np.uint8 or fortran_order:
         raise InputError(
