@@ -30,7 +30,7 @@ WINDOWS = (3, 5, 9, 15)
 LEAST_SKIN = 0.13
 """Share of a box that must be skin for it to be used; else the next larger one is."""
 
-DARKER = 8.0
+DARKER = 10.0
 """Grey levels by which a pixel of a detected line must be darker than its filling to be hair; in
 red, in which vessels and pigment are bright."""
 
