@@ -27,9 +27,6 @@ DIAGNOSIS_NAMES = {
     "UNK": "none of the others",
 }
 
-MALIGNANT = ("MEL", "BCC", "AK", "SCC")
-"""Malignant or pre-malignant diagnoses."""
-
 SEXES = ("female", "male")
 
 SITES = (
