@@ -9,6 +9,7 @@ rule skin_tone:
         "logs/skin_tone.log",
     benchmark:
         "results/benchmarks/skin_tone.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -157,6 +158,7 @@ rule metadata:
         "logs/metadata/{experiment}.log",
     benchmark:
         "results/benchmarks/metadata/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
