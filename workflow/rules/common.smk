@@ -149,6 +149,14 @@ def get_execution(wildcards, resources):
     return EXPERIMENTS[wildcards.experiment].execution_settings()
 
 
+def get_tensorboard(wildcards, output):
+    """Folder of a training's TensorBoard logs: under a module's prefix, as its results are."""
+    root = Path(output.model).parents[4]
+    return str(
+        root / "logs/tensorboard" / wildcards.experiment / f"fold{wildcards.fold}"
+    )
+
+
 def get_accelerator(wildcards, resources):
     """The accelerator of an experiment's jobs, likewise no reason to run again."""
     return EXPERIMENTS[wildcards.experiment].training.accelerator
@@ -156,8 +164,9 @@ def get_accelerator(wildcards, resources):
 
 def get_training(job):
     """Folder of a training's results; None for other jobs."""
-    is_training = not job.is_group() and job.rule.name == "train"
-    return Path(job.output.model).parent if is_training else None
+    # Told by its outputs: in another workflow, which has this one as a module, it has another name.
+    restarts = None if job.is_group() else job.output.get("restarts")
+    return Path(restarts).parent if restarts else None
 
 
 def get_outlook(job):

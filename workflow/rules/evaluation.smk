@@ -288,6 +288,7 @@ rule provenance:
     params:
         config=CONFIG.model_dump(mode="json"),
         code=code_version("melanoma.provenance"),
+        results=subpath(output[0], parent=True),
         checkout=lambda wildcards, resources: workflow.basedir,
     message:
         "Writing down what the results were made from"
