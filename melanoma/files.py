@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -195,3 +196,22 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
     """Write a table as CSV atomically: UTF-8, LF, no index, floats in full precision."""
     with atomic(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
+
+
+def write_rows(
+    path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write rows as CSV atomically, UTF-8, LF: for what must not wait for pandas to be imported."""
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path | str) -> list[dict[str, str]]:
+    """Read the rows of a UTF-8 CSV file as text; none where there is no file."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
