@@ -23,10 +23,9 @@ import torch
 import torchvision
 from comparing import differences, half_files, leftovers
 from killing import MODES, Mode, Run, durations, kill_on_the_way
-from runs import micro_config, snakemake, write_config
+from runs import draw_archive, micro_config, snakemake, write_config
 
 from melanoma.files import read_rows
-from melanoma.synthetic import write_archive
 
 KILLS = ("pass", "rule", "mode", "after", "typical", "half_files")
 """kills.csv: seconds after the job's start, the rule's typical seconds, files left half written."""
@@ -37,7 +36,6 @@ PASSES = ("pass", "kills", "commands", "failed", "differences", "leftovers", "se
 TARGETS = ("all", "results/official")
 """So that every rule has a job."""
 
-SIZES = ((160, 120), (120, 160), (160, 160), (240, 180))
 MOST_COMMANDS = 150
 """More commands than this in one pass mean that it does not end."""
 
@@ -60,7 +58,7 @@ def prepare(folder: Path) -> None:
     """The archive, pretrained weights and the undisturbed run."""
     archive, weights = folder / "archive", folder / "net.pth"
     if not archive.exists():
-        write_archive(archive, images=64, test_images=24, seed=7, sizes=SIZES)
+        draw_archive(archive)
     if not weights.exists():
         torch.manual_seed(0)
         torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
