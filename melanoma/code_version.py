@@ -18,6 +18,7 @@ NO_RESULT = frozenset(
         "melanoma.config",
         "melanoma.errors",
         "melanoma.files",
+        "melanoma.locks",
         "melanoma.logs",
         "melanoma.style",
     }

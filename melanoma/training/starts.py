@@ -9,8 +9,6 @@ over: a job may be requeued even then, and finds its outputs deleted.
 from __future__ import annotations
 
 import contextlib
-import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -24,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from melanoma import files
+from melanoma import files, locks
 from melanoma.errors import FaultError, InputError
 from melanoma.training import TrainingJob, history, signals
 
@@ -360,7 +358,6 @@ def _now() -> str:
 def _locked(descriptor: int) -> bool:
     """Try to lock a file; True too where the file system knows no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True
+        return locks.lock(descriptor)
+    except OSError:
+        return True
