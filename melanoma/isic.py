@@ -27,6 +27,9 @@ DIAGNOSIS_NAMES = {
     "UNK": "none of the others",
 }
 
+METADATA_FIELDS = ("age", "sex", "site")
+"""What is told of a patient and a lesion, by the names that this package gives it."""
+
 SEXES = ("female", "male")
 
 SITES = (
