@@ -20,6 +20,7 @@ from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
 from melanoma.evaluation.decision_file import read_decision
+from melanoma.explain.selection import CALIBRATED
 from melanoma.images import prepare
 from melanoma.inference_input import find_images, why_wrong
 from melanoma.isic import METADATA_FIELDS
@@ -36,8 +37,6 @@ log = logging.getLogger(__name__)
 UNCALIBRATED = "uncalibrated"
 UNDECIDED = "undecided"
 """Words instead of a decision: no decision.json; one without operating points."""
-
-CALIBRATED = "{}_calibrated"
 
 COLUMNS = (
     "image",
