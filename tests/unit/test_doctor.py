@@ -256,6 +256,11 @@ def test_local_weights(here: Surroundings, spelling: str) -> None:
     assert problems(doctor.diagnose(configured, here)) == []
 
 
+def test_weights_on_another_machine(here: Surroundings) -> None:
+    configured = settings(model={"weights": "file://elsewhere/mine.pth"})
+    assert "names another machine" in only(doctor.diagnose(configured, here)).cure
+
+
 def test_without_internet_weights_and_data_must_lie_here(here: Surroundings) -> None:
     offline = replace(here, reachable=lambda url: False)
     found = [what for _, what in problems(doctor.diagnose(settings(), offline))]
