@@ -16,6 +16,7 @@ NO_RESULT = frozenset(
     {
         "melanoma.board",
         "melanoma.config",
+        "melanoma.config_errors",
         "melanoma.errors",
         "melanoma.files",
         "melanoma.locks",
