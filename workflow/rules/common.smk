@@ -7,6 +7,7 @@ from melanoma import cluster, isic, messages, run_lock, weights
 from melanoma import config as settings
 from melanoma import code_version as versions
 from melanoma.errors import InputError
+from melanoma.evaluation import outputs
 from melanoma.pages import plan
 from melanoma.training import starts
 from snakemake.exceptions import WorkflowError
@@ -22,17 +23,6 @@ SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
-FIGURES = [
-    *(f"confusion_{subset}" for subset in SUBSETS),
-    "per_class",
-    "roc",
-    "pr",
-    "reliability",
-    "decision_curve",
-    "operating_points",
-    "subgroups",
-]
-"""Figures of an experiment's evaluation."""
 EXPERIMENT_PAGES = plan.experiment_pages(SUBSETS)
 EXPLANATION_PAGES = plan.explanation_pages(SUBSETS[-1])
 STARTED = time.time()
@@ -265,9 +255,9 @@ def evaluation_targets():
     """Tables and figures of every experiment, and their comparison."""
     return [
         *expand(
-            "results/evaluation/{experiment}/{figure}.svg",
+            "results/evaluation/{experiment}/{file}",
             experiment=EXPERIMENTS,
-            figure=[*FIGURES, "training_curves"],
+            file=[*outputs.figure_files(SUBSETS), "training_curves.svg"],
         ),
         "results/evaluation/comparison.csv",
         "results/evaluation/comparison.svg",

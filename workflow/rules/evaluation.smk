@@ -35,21 +35,8 @@ rule evaluate:
     output:
         metrics="results/evaluation/{experiment}/metrics.json",
         tables=expand(
-            "results/evaluation/{{experiment}}/{table}.csv",
-            table=[
-                "per_class",
-                "operating_points",
-                "predictive_values",
-                "subgroups",
-                "decision_curve",
-                "reliability",
-                "roc",
-                "pr",
-                "bands",
-            ],
-        ),
-        confusion=expand(
-            "results/evaluation/{{experiment}}/confusion_{subset}.csv", subset=SUBSETS
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.table_files(SUBSETS),
         ),
     log:
         "logs/evaluate/{experiment}.log",
@@ -76,21 +63,14 @@ rule figures:
     input:
         metrics="results/evaluation/{experiment}/metrics.json",
         tables=expand(
-            "results/evaluation/{{experiment}}/{table}.csv",
-            table=[
-                "per_class",
-                "operating_points",
-                "subgroups",
-                "decision_curve",
-                "reliability",
-                "roc",
-                "pr",
-                "bands",
-                *(f"confusion_{subset}" for subset in SUBSETS),
-            ],
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.table_files(SUBSETS),
         ),
     output:
-        expand("results/evaluation/{{experiment}}/{figure}.svg", figure=FIGURES),
+        expand(
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.figure_files(SUBSETS),
+        ),
     log:
         "logs/figures/{experiment}.log",
     benchmark:
