@@ -3,7 +3,7 @@ import time
 from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, isic, messages, run_lock, weights
+from melanoma import cluster, messages, run_lock, weights
 from melanoma import config as settings
 from melanoma import code_version as versions
 from melanoma.errors import InputError
@@ -179,16 +179,10 @@ def get_excluded_sources(wildcards):
 def get_weights_source(wildcards):
     """Where a file of pretrained weights comes from; two sources of one name are refused."""
     models = [experiment.model for experiment in EXPERIMENTS.values()]
-    sources = {
-        weights.weights_source(model)
-        for model in models
-        if weights.weights_file(model) == wildcards.file
-    }
-    if len(sources) != 1:
-        raise WorkflowError(
-            f"model.weights: one source is needed for {wildcards.file}, not {sorted(sources)}"
-        )
-    return sources.pop()
+    try:
+        return weights.source_of_file(wildcards.file, models)
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def get_subset_catalogue(wildcards):
