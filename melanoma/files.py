@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Nothing more can be written: the disk or the quota is full, or a limit on file sizes is met."""
 
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -120,7 +120,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _why_not_written(path: Path, partial: Path, error: OSError) -> str:
     """What keeps `path` from being written and what to do; "" where that is not known."""
     folder, what = path.parent.absolute(), os.strerror(error.errno or 0).lower()
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return (
             f"{folder}: no room for {path.name} ({what}): the disk or your quota is full; "
             "make room and run the same command again"
