@@ -56,7 +56,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _common(parser: argparse.ArgumentParser) -> None:
+def _log_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", type=Path, help="file that gets the log lines as well")
 
 
@@ -72,7 +72,7 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--weights", type=Path, help="pretrained backbone weights (.pth)")
     parser.add_argument("--output", type=Path, required=True, help="folder of the checkpoints")
     parser.add_argument("--tensorboard", type=Path, required=True, help="TensorBoard folder")
-    _common(parser)
+    _log_option(parser)
     parser.set_defaults(run=_run_train)
 
 
@@ -157,7 +157,7 @@ def _subset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--output", type=Path, required=True, help="file to write")
-    _common(parser)
+    _log_option(parser)
 
 
 def _run_predict_subset(options: argparse.Namespace) -> int:
@@ -218,7 +218,7 @@ def _gradcam(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--method", default="gradcam")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     parser.add_argument("--output", type=Path, required=True, help="folder to write")
-    _common(parser)
+    _log_option(parser)
     parser.set_defaults(run=_run_gradcam)
 
 

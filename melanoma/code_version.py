@@ -16,8 +16,10 @@ NO_RESULT = frozenset(
     {
         "melanoma.board",
         "melanoma.config",
+        "melanoma.config_errors",
         "melanoma.errors",
         "melanoma.files",
+        "melanoma.locks",
         "melanoma.logs",
         "melanoma.style",
     }

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import re
 from collections.abc import Mapping
@@ -17,7 +16,6 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
-    ValidationError,
     ValidationInfo,
     field_validator,
     model_validator,
@@ -25,6 +23,7 @@ from pydantic import (
 
 from melanoma import isic
 from melanoma.backbones import BACKBONES
+from melanoma.config_errors import build, nearest
 from melanoma.errors import InputError
 
 HairRemoval = Literal["lines", "dullrazor", "none"]
@@ -296,8 +295,7 @@ class Experiment(_Section):
             values["training"] = values["training"] | how
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"experiment settings are not the expected JSON: {error}") from None
-        experiment: Experiment = _build(cls, values, "experiment")
-        return experiment
+        return build(cls, values, "experiment")
 
 
 class Config(_Section):
@@ -322,14 +320,14 @@ class Config(_Section):
             InputError: unknown name or invalid override.
         """
         if name not in self.experiments:
-            known = _nearest(name, self.experiments)
+            known = nearest(name, self.experiments)
             raise InputError(f"experiments: no experiment named {name!r}; {known}")
         overrides = self.experiments[name] or {}
         parts: dict[str, Any] = {"name": name}
         for section in OVERRIDABLE:
             base = getattr(self, section)
             merged = base.model_dump() | dict(overrides.get(section) or {})
-            parts[section] = _build(type(base), merged, f"experiments.{name}.{section}")
+            parts[section] = build(type(base), merged, f"experiments.{name}.{section}")
         return Experiment(**parts)
 
     @property
@@ -355,7 +353,7 @@ def parse(values: Mapping[str, Any]) -> Config:
         raise InputError("experiments: at least one experiment is needed, e.g. `fusion: {}`")
     # An empty section takes its defaults; an empty one of no known name is misspelt.
     given = {k: v for k, v in values.items() if v is not None or k not in Config.model_fields}
-    config: Config = _build(Config, given, "")
+    config = build(Config, given, "")
     for name, overrides in config.experiments.items():
         _check_experiment(name, overrides)
         config.experiment(name)
@@ -388,39 +386,5 @@ def _check_experiment(name: str, overrides: Any) -> None:
         if section not in OVERRIDABLE:
             raise InputError(
                 f"experiments.{name}.{section}: an experiment may override "
-                f"{', '.join(OVERRIDABLE)} and nothing else; {_nearest(section, OVERRIDABLE)}"
+                f"{', '.join(OVERRIDABLE)} and nothing else; {nearest(section, OVERRIDABLE)}"
             )
-
-
-def _build(kind: type[BaseModel], values: Any, prefix: str) -> Any:
-    try:
-        return kind.model_validate(values)
-    except ValidationError as error:
-        lines = [_explain(kind, item, prefix) for item in error.errors()]
-        raise InputError("configuration: " + "; ".join(lines)) from None
-
-
-def _explain(kind: type[BaseModel], item: Any, prefix: str) -> str:
-    path = [str(part) for part in item["loc"]]
-    key = ".".join([*([prefix] if prefix else []), *path]) or "configuration"
-    if item["type"] == "extra_forbidden":
-        return f"{key}: no such key; {_nearest(path[-1], _fields_at(kind, path[:-1]))}"
-    if item["type"] == "missing":
-        return f"{key}: missing"
-    message = item["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(item["input"], dict | BaseModel) else f" (found {item['input']!r})"
-    return f"{key}: {message}{found}"
-
-
-def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
-    """Names of the fields of the section at `path` below `kind`."""
-    for part in path:
-        annotation: Any = kind.model_fields[part].annotation
-        options = [annotation, *getattr(annotation, "__args__", ())]
-        kind = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
-    return list(kind.model_fields)
-
-
-def _nearest(name: str, names: Any) -> str:
-    close = difflib.get_close_matches(name, list(names), n=1, cutoff=0.5)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"

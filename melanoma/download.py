@@ -70,7 +70,7 @@ def fetch(
         partial.finish(target)
         _LOG.info("%s: complete, %d bytes", target, target.stat().st_size)
     elif scheme in ("", "file"):
-        _link(_local_path(source), target, size, sha256)
+        _link(local_path(source), target, size, sha256)
     else:
         raise InputError(f"{source}: {scheme}:// is not supported: use https://, file:// or a path")
 
@@ -101,7 +101,15 @@ def fetch_official(
     )
 
 
-def _local_path(source: str) -> Path:
+def local_path(source: str) -> Path:
+    """The file that a local source names, relative ones as they are.
+
+    Args:
+        source: a file:// URL, or a path.
+
+    Raises:
+        InputError: it names another machine.
+    """
     if not source.lower().startswith("file:"):
         return Path(source).expanduser()
     parts = urlsplit(source)

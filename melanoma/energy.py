@@ -18,6 +18,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from melanoma.files import read_rows
+
 COLUMNS = ("time", "key", "seconds", "gpus", "joules")
 """When (UTC) a start ended, what it trained, how long, on how many GPUs of its node, with what
 energy; gpus is 0 and joules empty where no counter can be read."""
@@ -137,8 +139,7 @@ def summary(folder: Path) -> dict[str, float | int | None]:
     """
     rows: list[dict[str, str]] = []
     for path in sorted(folder.glob("energy-*.csv")):
-        with path.open(encoding="utf-8", newline="") as stream:
-            rows += [{**row, "file": path.name} for row in csv.DictReader(stream)]
+        rows += [{**row, "file": path.name} for row in read_rows(path)]
     if not rows:
         return {"starts": 0, "hours": None, "gpu_hours": None, "kilowatt_hours": None}
     latest = max(rows, key=lambda row: row["time"])["key"]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import errno
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 _BLOCK = 1 << 20
 
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 """Nothing more can be written: the disk or the quota is full, or a limit on file sizes is met."""
 
 _FORBIDDEN = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
@@ -119,7 +120,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 def _why_not_written(path: Path, partial: Path, error: OSError) -> str:
     """What keeps `path` from being written and what to do; "" where that is not known."""
     folder, what = path.parent.absolute(), os.strerror(error.errno or 0).lower()
-    if error.errno in _FULL:
+    if error.errno in FULL:
         return (
             f"{folder}: no room for {path.name} ({what}): the disk or your quota is full; "
             "make room and run the same command again"
@@ -195,3 +196,22 @@ def write_table(path: Path | str, table: pd.DataFrame) -> None:
     """Write a table as CSV atomically: UTF-8, LF, no index, floats in full precision."""
     with atomic(path) as partial:
         table.to_csv(partial, index=False, lineterminator="\n")
+
+
+def write_rows(
+    path: Path | str, columns: Sequence[str], rows: Iterable[Mapping[str, object]]
+) -> None:
+    """Write rows as CSV atomically, UTF-8, LF: for what must not wait for pandas to be imported."""
+    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
+        writer = csv.DictWriter(stream, columns, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def read_rows(path: Path | str) -> list[dict[str, str]]:
+    """Read the rows of a UTF-8 CSV file as text; none where there is no file."""
+    path = Path(path)
+    if not path.exists():
+        return []
+    with path.open(newline="", encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))

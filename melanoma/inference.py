@@ -20,8 +20,10 @@ from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
 from melanoma.evaluation.decision_file import read_decision
+from melanoma.explain.selection import CALIBRATED
 from melanoma.images import prepare
-from melanoma.inference_input import FIELDS, find_images, why_wrong
+from melanoma.inference_input import find_images, why_wrong
+from melanoma.isic import METADATA_FIELDS
 from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
@@ -36,8 +38,6 @@ UNCALIBRATED = "uncalibrated"
 UNDECIDED = "undecided"
 """Words instead of a decision: no decision.json; one without operating points."""
 
-CALIBRATED = "{}_calibrated"
-
 COLUMNS = (
     "image",
     "file",
@@ -45,7 +45,7 @@ COLUMNS = (
     "melanoma",
     "operating_point",
     "threshold",
-    *FIELDS,
+    *METADATA_FIELDS,
     *isic.CLASSES,
     *(CALIBRATED.format(name) for name in isic.CLASSES),
     "error",
@@ -187,13 +187,15 @@ def _table_of(
     table = pd.DataFrame({"image": [path.stem for path in found]}, dtype="str")
     table["file"] = pd.Series([str(path) for path in found], dtype="str")
     if isinstance(metadata, pd.DataFrame):
-        table = table.merge(metadata[["image", *FIELDS]], "left", on="image", validate="m:1")
+        table = table.merge(
+            metadata[["image", *METADATA_FIELDS]], "left", on="image", validate="m:1"
+        )
         unknown = sorted(set(table["image"]) - set(metadata["image"]))
         if unknown:
             log.warning("no metadata for %d images, e.g. %s", len(unknown), unknown[0])
     else:
         given = dict(metadata or {})
-        for field in FIELDS:
+        for field in METADATA_FIELDS:
             table[field] = given.get(field)
             message = why_wrong(field, "" if given.get(field) is None else str(given[field]))
             if message:
@@ -257,7 +259,7 @@ def _predict_batch(
     good = _good(table)
     if not good:
         return
-    rows = table.loc[good, list(FIELDS)].reset_index(drop=True)
+    rows = table.loc[good, list(METADATA_FIELDS)].reset_index(drop=True)
     rows.insert(0, "image", [str(number) for number in range(len(good))])
     raw, calibrated = [], []
     for member in members:

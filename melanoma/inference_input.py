@@ -10,10 +10,10 @@ import pandas as pd
 from melanoma import isic
 from melanoma.archive import SUFFIXES
 from melanoma.errors import InputError
+from melanoma.isic import METADATA_FIELDS
 from melanoma.official import AGES
 from melanoma.tables import Problems, read_table
 
-FIELDS = ("age", "sex", "site")
 OFFICIAL_NAMES = {"age_approx": "age", "anatom_site_general": "site"}
 """Metadata columns of the official files, and what they are called here."""
 
@@ -59,20 +59,20 @@ def read_metadata(path: Path) -> pd.DataFrame:
     """
     problems = Problems()
     text = read_table(
-        path, required=["image"], optional=[*FIELDS, *OFFICIAL_NAMES], problems=problems
+        path, required=["image"], optional=[*METADATA_FIELDS, *OFFICIAL_NAMES], problems=problems
     )
     text = text.rename(columns={old: new for old, new in OFFICIAL_NAMES.items() if new not in text})
-    for field in FIELDS:
+    for field in METADATA_FIELDS:
         if field not in text:
             text[field] = ""
     for row, values in text.iterrows():
-        for field in FIELDS:
+        for field in METADATA_FIELDS:
             message = why_wrong(field, values[field])
             if message:
                 line = int(str(row))
                 problems.stop(message, row=line, column=field, value=str(values[field]))
     problems.raise_stops(path)
-    table = text[["image", *FIELDS]].reset_index(drop=True)
+    table = text[["image", *METADATA_FIELDS]].reset_index(drop=True)
     table["age"] = pd.to_numeric(table["age"].where(table["age"] != ""), errors="coerce")
     return table.astype({"age": "float64"})
 
@@ -81,7 +81,7 @@ def why_wrong(field: str, value: str) -> str:
     """What is wrong with a value of metadata and what to write instead.
 
     Args:
-        field: one of `FIELDS`.
+        field: one of `isic.METADATA_FIELDS`.
         value: as written; "" where missing.
 
     Returns:

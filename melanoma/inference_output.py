@@ -12,7 +12,8 @@ import numpy as np
 import pandas as pd
 
 from melanoma import isic
-from melanoma.inference import CALIBRATED, UNCALIBRATED, UNDECIDED
+from melanoma.explain.selection import CALIBRATED
+from melanoma.inference import UNCALIBRATED, UNDECIDED
 from melanoma.notice import NO_MEDICAL_DEVICE
 
 _PARTS_SHOWN = 3

@@ -27,8 +27,8 @@ DIAGNOSIS_NAMES = {
     "UNK": "none of the others",
 }
 
-MALIGNANT = ("MEL", "BCC", "AK", "SCC")
-"""Malignant or pre-malignant diagnoses."""
+METADATA_FIELDS = ("age", "sex", "site")
+"""What is told of a patient and a lesion, by the names that this package gives it."""
 
 SEXES = ("female", "male")
 

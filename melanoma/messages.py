@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from melanoma.files import read_json
 from melanoma.notice import NO_MEDICAL_DEVICE
 
 LOG_LINES = 6
@@ -101,7 +101,7 @@ def success(folder: Path, experiments: Sequence[str]) -> str:
     for name in experiments:
         path = results / "evaluation" / name / "metrics.json"
         if path.is_file():
-            lines.append(f"  {name}: {_headline(json.loads(path.read_text(encoding='utf-8')))}")
+            lines.append(f"  {name}: {_headline(read_json(path))}")
     places = (
         ("what the classifier is and what it reached", results / "MODEL_CARD.md"),
         ("where it looked", results / "gradcam/index.html"),

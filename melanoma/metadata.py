@@ -13,9 +13,6 @@ import pandas as pd
 from melanoma import isic
 from melanoma.errors import InputError
 
-FIELDS = ("age", "sex", "site")
-"""The metadata fields there are."""
-
 _CATEGORIES = {"sex": isic.SEXES, "site": isic.SITES}
 
 
@@ -48,7 +45,7 @@ class MetadataEncoder:
         Args:
             table: columns of the fields used: age (years, NaN where missing), sex and site
                 ("" where missing).
-            fields: some of `FIELDS`, in the order wanted.
+            fields: some of `isic.METADATA_FIELDS`, in the order wanted.
 
         Returns:
             The encoder.
@@ -57,8 +54,8 @@ class MetadataEncoder:
             InputError: an unknown field, a missing column or an age that is no number.
         """
         for field in fields:
-            if field not in FIELDS:
-                known = ", ".join(FIELDS)
+            if field not in isic.METADATA_FIELDS:
+                known = ", ".join(isic.METADATA_FIELDS)
                 raise InputError(f"metadata_fields: no field named {field!r}; known: {known}")
         median, mean, deviation = 0.0, 0.0, 1.0
         if "age" in fields:

@@ -8,12 +8,13 @@ itself knows that nobody else works in the folder, and that a lock lying there i
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import platform
 import shutil
 from pathlib import Path
 from typing import IO
+
+from melanoma import locks
 
 _LOG = logging.getLogger(__name__)
 
@@ -42,33 +43,25 @@ def outlive_kills(folder: Path) -> IO[str] | None:
     except OSError:
         return None
     try:
-        if _alone(stream):
+        if locks.lock(stream):
             _remove_stale(folder, stream)
         # Shared with dry runs and the like, which may come and go while a run works.
-        fcntl.flock(stream, fcntl.LOCK_SH)
+        locks.share(stream)
     except OSError:
         stream.close()
         return None
     return stream
 
 
-def _alone(stream: IO[str]) -> bool:
-    try:
-        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
-
-
 def _remove_stale(folder: Path, stream: IO[str]) -> None:
     """Remove a dead run's lock if it was this machine's; say whose the next one will be."""
-    locks = folder / "locks"
+    stale = folder / "locks"
     stream.seek(0)
-    left = locks.is_dir() and any(locks.iterdir())
+    left = stale.is_dir() and any(stale.iterdir())
     if left and stream.read() != _machine():
         return
     if left:
-        shutil.rmtree(locks)
+        shutil.rmtree(stale)
         for script in folder.glob("scripts/tmp*"):  # copies made for jobs, which the kill has left
             script.unlink(missing_ok=True)
         _LOG.warning("the last run in this folder was killed; its lock is removed")

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from melanoma.isic import METADATA_FIELDS
 from melanoma.splits import PARTS
 
 COLUMNS = ("fold", "quantity", "value", *PARTS, "all")
@@ -17,8 +18,6 @@ COLUMNS = ("fold", "quantity", "value", *PARTS, "all")
 
 AGE_BANDS = (0, 20, 40, 60, 80, math.inf)
 """Bounds in years; a band holds its lower bound."""
-
-_FIELDS = ("age", "sex", "site")
 
 
 def audit_splits(splits: pd.DataFrame, catalogue: pd.DataFrame, *, seed: int = 42) -> pd.DataFrame:
@@ -83,7 +82,7 @@ def _shares(table: pd.DataFrame) -> list[Row]:
     for quantity, values in described.items():
         for value in sorted(values.unique()):
             rows.append(_share(quantity, value, values == value, table["split"]))
-    for field in _FIELDS:
+    for field in METADATA_FIELDS:
         missing = table[field].isna() if field == "age" else table[field] == ""
         rows.append(_share("missing", field, missing, table["split"]))
     return rows

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import email.utils
-import errno
 import http.client
 import io
 import json
@@ -19,8 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from melanoma.errors import InputError
-from melanoma.files import read_json, write_json
+from melanoma.errors import FaultError, InputError
+from melanoma.files import FULL, read_json, write_json
 
 _LOG = logging.getLogger(__name__)
 
@@ -255,7 +254,7 @@ def _check_room(partial: Partial, needed: int) -> None:
     folder = partial.path.parent
     free = shutil.disk_usage(folder).free
     if needed + _SPARE_BYTES > free:
-        raise InputError(
+        raise FaultError(
             f"{folder.absolute()}: no room for {_name(partial)}: {needed} bytes needed, "
             f"{free} free: make room, or work on another disk"
         )
@@ -301,9 +300,9 @@ def _write(partial: Partial, stream: io.RawIOBase, block: bytes) -> None:
         while rest:
             rest = rest[stream.write(rest) or 0 :]
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in FULL:
             raise
-        raise InputError(
+        raise FaultError(
             f"{partial.path.parent.absolute()}: the disk or your quota is full; "
             f"make room: the same command resumes {_name(partial)}"
         ) from error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
@@ -61,21 +62,37 @@ def weights_source(model: config.Model) -> str:
     return BASE_URL + OFFICIAL_WEIGHTS[model.backbone]
 
 
-def fetch_weights(
-    source: config.Model | str, target: Path | str, *, allow_http: bool = False
-) -> None:
+def source_of_file(file: str, models: Iterable[config.Model]) -> str:
+    """Where a file under resources/weights comes from.
+
+    Args:
+        file: as `weights_file` names it.
+        models: of all experiments.
+
+    Returns:
+        The source that every model of this file has.
+
+    Raises:
+        InputError: the models name two sources of that name, or none.
+    """
+    sources = {weights_source(model) for model in models if weights_file(model) == file}
+    if len(sources) != 1:
+        found = " and ".join(sorted(sources)) or "none"
+        raise InputError(f"model.weights: {file} needs one source, found {found}: rename one")
+    return sources.pop()
+
+
+def fetch_weights(source: str, target: Path | str) -> None:
     """Fetch a model's weights; a name like resnet50-11ad3fa6.pth is held to its digest.
 
     Args:
-        source: a model, or what `weights_source` gave for it.
+        source: as from `weights_source`.
         target: what to write.
-        allow_http: as for `download.fetch`.
 
     Raises:
-        InputError: no weights are known, or they cannot be fetched or are damaged.
+        InputError: they cannot be fetched or are damaged.
     """
-    address = source if isinstance(source, str) else weights_source(source)
-    fetch(address, target, sha256=digest_in_name(_name_of(address)), allow_http=allow_http)
+    fetch(source, target, sha256=digest_in_name(_name_of(source)))
 
 
 def digest_in_name(name: str) -> str | None:

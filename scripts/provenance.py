@@ -14,7 +14,7 @@ with job_log(snakemake.log[0]):
         tables=[Path(path) for path in snakemake.input.tables],
         recipes=[Path(path) for path in snakemake.input.recipes],
         restarts=restarts,
-        benchmarks=Path("results/benchmarks"),
+        benchmarks=Path(snakemake.params.results) / "benchmarks",
         results=[Path(path) for path in snakemake.input.results],
     )
     write_json(snakemake.output[0], provenance)

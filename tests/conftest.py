@@ -13,16 +13,14 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-MICRO_SIZES = ((160, 120), (120, 160), (160, 160), (240, 180))
-
 
 @pytest.fixture(scope="session")
 def archive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn archive of 64 training and 24 test images, all classes in it. Read only, please."""
-    from melanoma.synthetic import write_archive
+    from runs import draw_archive
 
     folder = tmp_path_factory.mktemp("archive")
-    write_archive(folder, images=64, test_images=24, seed=7, sizes=MICRO_SIZES)
+    draw_archive(folder)
     return folder
 
 

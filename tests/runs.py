@@ -29,6 +29,14 @@ MICRO = {
 }
 
 
+def draw_archive(folder: Path) -> None:
+    """A drawn archive of 64 training and 24 test images, all classes in it."""
+    from melanoma.synthetic import write_archive
+
+    sizes = ((160, 120), (120, 160), (160, 160), (240, 180))
+    write_archive(folder, images=64, test_images=24, seed=7, sizes=sizes)
+
+
 def micro_config(archive: Path) -> dict[str, object]:
     """The micro configuration on a drawn archive."""
 

@@ -6,14 +6,13 @@ its jobs go.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from melanoma.errors import InputError
-from melanoma.files import write_json
+from melanoma.files import read_json, write_json
 
 NOTE = "melanoma_run.json"
 ORPHAN_SECONDS = 300.0
@@ -80,7 +79,7 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess[str]:
 
 def _read(folder: Path) -> tuple[str, ...]:
     try:
-        return tuple(json.loads((folder / NOTE).read_text(encoding="utf-8"))["names"])
+        return tuple(read_json(folder / NOTE)["names"])
     except (OSError, ValueError, TypeError, KeyError):
         return ()
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from melanoma.cluster import needs
 from melanoma.config import Config, DataSet, Experiment
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
+from melanoma.download import local_path
 from melanoma.errors import InputError
 from melanoma.weights import weights_file, weights_source
 
@@ -117,7 +118,10 @@ def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding
             f"{what}: neither {place} nor an answer from {url}",
             f"fetch it where there is internet and copy it to {place}",
         )
-    path = here.folder / _path(source)
+    try:
+        path = here.folder / local_path(source)
+    except InputError as problem:
+        return error(what, str(problem))
     if path.is_file():
         return ok(f"{what}: {path}")
     return error(
@@ -128,12 +132,6 @@ def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding
 
 def _url(source: str) -> str:
     return source if urlsplit(source).scheme in ("http", "https") else ""
-
-
-def _path(source: str) -> Path:
-    if source.lower().startswith("file:"):
-        return Path(unquote(urlsplit(source).path))
-    return Path(source).expanduser()
 
 
 def _fetched(here: Surroundings, name: str, kind: str) -> Path:

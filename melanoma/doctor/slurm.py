@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -253,18 +253,28 @@ def check_other_jobs(cluster: Cluster, config: Config, profile: Profile) -> Iter
 
 def _other_jobs(config: Config, profile: Profile) -> dict[str, needs.Resources]:
     """What the rules ask for that may be too much for a partition, the largest of each."""
-    trained = experiments(config)
-    images = max((each.images for each in trained), key=lambda each: each.size)
-    main, site = trained[0], profile.site
+    trained, site = experiments(config), profile.site
+    predict = [needs.predict(each, tta=config.evaluation.tta, site=site) for each in trained]
     jobs = {
-        "inspect": needs.inspect(config.images.shards),
-        "remove_hair": needs.shard(images),
-        "pack": needs.pack(images),
-        "predict": needs.predict(main, tta=config.evaluation.tta, site=site),
-        "gradcam": needs.gradcam(main, config.gradcam, site=site),
-        "evaluate": needs.table(),
+        "inspect": [needs.inspect(config.images.shards)],
+        "remove_hair": [needs.shard(each.images) for each in trained],
+        "pack": [needs.pack(each.images) for each in trained],
+        "predict": predict,
+        "predict_changed": predict if any(each.model.metadata for each in trained) else [],
+        "gradcam": [needs.gradcam(trained[0], config.gradcam, site=site)],
+        "evaluate": [needs.table()],
     }
-    return {name: asked | dict(profile.rules.get(name, {})) for name, asked in jobs.items()}
+    return {
+        name: _largest(every) | dict(profile.rules.get(name, {}))
+        for name, every in jobs.items()
+        if every
+    }
+
+
+def _largest(jobs: Sequence[needs.Resources]) -> needs.Resources:
+    """The longest time and the largest memory that any of some jobs asks for."""
+    most = {name: max(_whole(each[name]) for each in jobs) for name in ("runtime", "mem_mb")}
+    return jobs[0] | most
 
 
 def _whole(value: int | str | None, default: int = 0) -> int:

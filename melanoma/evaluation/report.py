@@ -7,7 +7,7 @@ out-of-fold union of the validation predictions.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,29 +20,12 @@ from melanoma.evaluation import bands, curves, decisions, metrics, reliability, 
 from melanoma.evaluation.bootstrap import Estimated, Resamples, estimate
 from melanoma.evaluation.metrics import plain
 from melanoma.evaluation.operating_points import DEFAULT, OperatingPoint, choose_points
+from melanoma.evaluation.outputs import TABLES
 from melanoma.evaluation.tables import Judged, judge, read_predictions
 from melanoma.files import sha256_of, write_json, write_table
 from melanoma.isic import CLASSES, MELANOMA
 
 logger = logging.getLogger(__name__)
-
-TABLES = (
-    "per_class.csv",
-    "operating_points.csv",
-    "predictive_values.csv",
-    "decision_curve.csv",
-    "reliability.csv",
-    "subgroups.csv",
-    "roc.csv",
-    "pr.csv",
-    "bands.csv",
-)
-"""Tables over all subsets, with a column `subset`."""
-
-
-def number_files(subsets: Sequence[str]) -> tuple[str, ...]:
-    """Names of the files that `evaluate` writes."""
-    return ("metrics.json", *TABLES, *(f"confusion_{subset}.csv" for subset in subsets))
 
 
 @dataclass(frozen=True)
@@ -70,7 +53,7 @@ def evaluate(
         raw: subset -> combined raw predictions; "val" and, where there is a test part, "test".
         calibrated: the same subsets -> combined calibrated predictions.
         catalogue: CSV of the images.
-        output: folder that gets `number_files(raw)`.
+        output: folder that gets metrics.json and `outputs.table_files(raw)`.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resamples: the same for every experiment, which pairs them.
         extra_parts: more subgroups: image and one text column a variable.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -61,6 +63,20 @@ def labels(catalogue: pd.DataFrame) -> pd.DataFrame:
             "metadata": gaps.map(lambda gap: "complete" if gap == 0 else "a field missing"),
         }
     )
+
+
+def read_skin_tones(path: Path) -> pd.DataFrame:
+    """The skin tones that rule skin_tone wrote, as a variable of `subgroup_table`.
+
+    Args:
+        path: CSV with image and skin_tone.
+
+    Returns:
+        Columns image and "skin tone", both as text.
+    """
+    # An image may be called NA, or 001.
+    table = pd.read_csv(path, dtype="str", keep_default_na=False)
+    return table[["image", "skin_tone"]].rename(columns={"skin_tone": "skin tone"})
 
 
 def _age_band(age: float) -> str:

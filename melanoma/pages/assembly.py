@@ -33,6 +33,9 @@ _JPEG_QUALITY = 88
 _NAMES = frozenset({"figure", "point"})
 """Columns that hold names of the code, written with underscores."""
 
+_TEXTS = dict.fromkeys(("image", "image_a", "image_b", "lesion_a", "lesion_b", "member"), "str")
+"""Columns of the user's own names, which may look like numbers or like missing values."""
+
 _TITLES = {
     "predictive_values.csv": "Predictive values at other prevalences",
     "official/scores.csv": "Scores",
@@ -92,7 +95,7 @@ def _title(path: Path) -> str:
 def _read(path: Path) -> pd.DataFrame:
     """A table as it is shown: names in words, and no column that is empty throughout."""
     if path.name != "splits_audit.csv":
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype=_TEXTS, keep_default_na=False, na_values=[""])
         for column in _NAMES & set(table.columns):
             table[column] = table[column].str.replace("_", " ")
         return table.dropna(axis="columns", how="all") if len(table) else table

@@ -98,7 +98,7 @@ def _text(value: float | None, low: float | None, high: float | None) -> str:
 
 
 def experiments_table(found: Sequence[Evaluated]) -> pd.DataFrame:
-    """What each experiment is, one a row: columns experiment, inputs, pixels, training, best."""
+    """What each experiment is, one a row: columns experiment, model, images, training."""
     rows = []
     for one in found:
         settings = one.experiment

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
-from melanoma.files import atomic
+from melanoma.files import read_rows, write_rows
 
 COLUMNS = (
     "epoch",
@@ -34,29 +33,19 @@ Row = Mapping[str, object]
 def append(path: Path, row: Row) -> None:
     """Add an epoch's row, in place of any rows of that epoch or later ones."""
     rows: list[Row] = [old for old in read(path) if int(old["epoch"]) < int(str(row["epoch"]))]
-    _write(path, [*rows, {column: _cell(row[column]) for column in COLUMNS}])
+    write_rows(path, COLUMNS, [*rows, {column: _cell(row[column]) for column in COLUMNS}])
 
 
 def trim(path: Path, epochs: int) -> None:
     """Keep the rows of the first `epochs` epochs: those after them will be trained again."""
-    _write(path, [row for row in read(path) if int(row["epoch"]) < epochs])
+    write_rows(path, COLUMNS, [row for row in read(path) if int(row["epoch"]) < epochs])
 
 
 def read(path: Path) -> list[dict[str, str]]:
     """Rows as text; none where there is no file."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
+    return read_rows(path)
 
 
 def _cell(value: object) -> object:
     """Empty where a figure could not be computed."""
     return "" if isinstance(value, float) and math.isnan(value) else value
-
-
-def _write(path: Path, rows: Iterable[Row]) -> None:
-    with atomic(path) as partial, partial.open("w", newline="", encoding="utf-8") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)

@@ -9,9 +9,6 @@ over: a job may be requeued even then, and finds its outputs deleted.
 from __future__ import annotations
 
 import contextlib
-import csv
-import errno
-import fcntl
 import hashlib
 import json
 import logging
@@ -25,7 +22,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from melanoma import files
+from melanoma import files, locks
 from melanoma.errors import FaultError, InputError
 from melanoma.training import TrainingJob, history, signals
 
@@ -187,7 +184,7 @@ class ResumeFolder:
         for leftover in self.path.glob(".*.part*"):
             leftover.unlink(missing_ok=True)
         rows = _all_rows(self.path)
-        self._write_rows(rows)
+        files.write_rows(self.restarts, RESTART_COLUMNS, rows)
         for path in self.path.glob("failure-*.json"):
             path.unlink()
         for row in rows[-1:]:
@@ -207,7 +204,8 @@ class ResumeFolder:
         """Record why this start ends; no more once the training is done."""
         if self._rank or (self.path / _FINISHED).exists():
             return
-        self._write_rows([*self.rows(), self._row(cause)])
+        rows = [*self.rows(), self._row(cause)]
+        files.write_rows(self.restarts, RESTART_COLUMNS, rows)
         self._running.unlink(missing_ok=True)
         self._unlock()
 
@@ -228,7 +226,7 @@ class ResumeFolder:
 
     def rows(self) -> list[dict[str, str]]:
         """The rows of restarts.csv."""
-        return _read_rows(self.restarts)
+        return files.read_rows(self.restarts)
 
     def finish(self) -> None:
         """Mark the training as done and its results as put in their place."""
@@ -273,15 +271,6 @@ class ResumeFolder:
             "cause": cause,
             "epoch": str(self.epochs),
         }
-
-    def _write_rows(self, rows: Sequence[Row]) -> None:
-        with (
-            files.atomic(self.restarts) as partial,
-            partial.open("w", newline="", encoding="utf-8") as stream,
-        ):
-            writer = csv.DictWriter(stream, RESTART_COLUMNS, lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(rows)
 
 
 def tidy(output: Path) -> None:
@@ -345,7 +334,7 @@ def _same(rows: Sequence[Row]) -> bool:
 
 def _all_rows(folder: Path) -> list[dict[str, str]]:
     """The rows of restarts.csv, and those that rank 0 of the last start couldn't write."""
-    rows = _read_rows(folder / "restarts.csv")
+    rows = files.read_rows(folder / "restarts.csv")
     running = folder / "running.json"
     if running.exists():
         epochs = str(len(history.read(folder / "history.csv")))
@@ -366,17 +355,9 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-def _read_rows(path: Path) -> list[dict[str, str]]:
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
-
-
 def _locked(descriptor: int) -> bool:
     """Try to lock a file; True too where the file system knows no locks."""
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        return error.errno not in (errno.EWOULDBLOCK, errno.EACCES)
-    return True
+        return locks.lock(descriptor)
+    except OSError:
+        return True

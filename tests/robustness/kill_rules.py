@@ -23,9 +23,9 @@ import torch
 import torchvision
 from comparing import differences, half_files, leftovers
 from killing import MODES, Mode, Run, durations, kill_on_the_way
-from runs import micro_config, snakemake, write_config
+from runs import draw_archive, micro_config, snakemake, write_config
 
-from melanoma.synthetic import write_archive
+from melanoma.files import read_rows
 
 KILLS = ("pass", "rule", "mode", "after", "typical", "half_files")
 """kills.csv: seconds after the job's start, the rule's typical seconds, files left half written."""
@@ -36,7 +36,6 @@ PASSES = ("pass", "kills", "commands", "failed", "differences", "leftovers", "se
 TARGETS = ("all", "results/official")
 """So that every rule has a job."""
 
-SIZES = ((160, 120), (120, 160), (160, 160), (240, 180))
 MOST_COMMANDS = 150
 """More commands than this in one pass mean that it does not end."""
 
@@ -48,7 +47,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=50)
     options = parser.parse_args()
     prepare(options.folder)
-    while len(read(options.folder / "kills.csv")) < options.kills or unfinished(options.folder):
+    while len(read_rows(options.folder / "kills.csv")) < options.kills or unfinished(
+        options.folder
+    ):
         one_pass(options.folder)
     return report(options.folder)
 
@@ -57,7 +58,7 @@ def prepare(folder: Path) -> None:
     """The archive, pretrained weights and the undisturbed run."""
     archive, weights = folder / "archive", folder / "net.pth"
     if not archive.exists():
-        write_archive(archive, images=64, test_images=24, seed=7, sizes=SIZES)
+        draw_archive(archive)
     if not weights.exists():
         torch.manual_seed(0)
         torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
@@ -76,18 +77,18 @@ def configure(folder: Path, working: Path) -> None:
 
 def unfinished(folder: Path) -> bool:
     """Whether the last pass was begun and not ended."""
-    kills, passes = read(folder / "kills.csv"), read(folder / "passes.csv")
+    kills, passes = read_rows(folder / "kills.csv"), read_rows(folder / "passes.csv")
     return bool(kills) and int(kills[-1]["pass"]) >= len(passes)
 
 
 def one_pass(folder: Path) -> None:
     """Run the workflow to its end, killing every rule once."""
-    number = len(read(folder / "passes.csv"))
+    number = len(read_rows(folder / "passes.csv"))
     working, log = folder / f"pass{number}", folder / f"pass{number}.log"
     if not working.exists():
         configure(folder, working)
     typical = durations(folder / "reference")
-    killed = [row for row in read(folder / "kills.csv") if int(row["pass"]) == number]
+    killed = [row for row in read_rows(folder / "kills.csv") if int(row["pass"]) == number]
     done = {row["rule"] for row in killed}
     # Each rule in another way in each pass.
     modes = {rule: MODES[(number + i) % len(MODES)] for i, rule in enumerate(sorted(typical))}
@@ -109,7 +110,7 @@ def one_pass(folder: Path) -> None:
             statuses.append(run.process.wait())
     wrong = differences(folder / "reference", working)
     left = leftovers(working)
-    kills = sum(int(row["pass"]) == number for row in read(folder / "kills.csv"))
+    kills = sum(int(row["pass"]) == number for row in read_rows(folder / "kills.csv"))
     failed = sum(status > 0 for status in statuses[1:])
     row = (number, kills, len(statuses) - 1, failed, " ".join(wrong), " ".join(left))
     append(folder / "passes.csv", PASSES, (*row, round(time.monotonic() - began)))
@@ -119,7 +120,7 @@ def one_pass(folder: Path) -> None:
 
 def report(folder: Path) -> int:
     """Print the tally."""
-    kills, passes = read(folder / "kills.csv"), read(folder / "passes.csv")
+    kills, passes = read_rows(folder / "kills.csv"), read_rows(folder / "passes.csv")
     rules = {row["rule"] for row in kills}
     least = min(sum(row["rule"] == rule for row in kills) for rule in rules)
     half = [row for row in kills if row["half_files"]]
@@ -134,14 +135,6 @@ def report(folder: Path) -> int:
         f"passes that left temporary files: {len(left)}."
     )
     return 1 if half or wrong else 0
-
-
-def read(path: Path) -> list[dict[str, str]]:
-    """Rows of a tally."""
-    if not path.exists():
-        return []
-    with path.open(newline="", encoding="utf-8") as stream:
-        return list(csv.DictReader(stream))
 
 
 def append(path: Path, columns: tuple[str, ...], row: tuple[object, ...]) -> None:

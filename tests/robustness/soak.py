@@ -20,8 +20,10 @@ from pathlib import Path
 
 import psutil
 from comparing import differences, leftovers
-from kill_rules import TARGETS, append, configure, prepare, read
+from kill_rules import TARGETS, append, configure, prepare
 from killing import MODES, Run, durations, kill_on_the_way
+
+from melanoma.files import read_rows
 
 COLUMNS = (
     *("round", "commands", "seconds", "peak_mb", "main_mb", "handles", "temporary", "shared"),
@@ -72,14 +74,14 @@ def main() -> int:
     working = options.folder / "soak"
     if not working.exists():
         configure(options.folder, working)
-    while len(read(options.folder / "soak.csv")) < options.rounds:
+    while len(read_rows(options.folder / "soak.csv")) < options.rounds:
         one_round(options.folder, working)
-    return report(read(options.folder / "soak.csv"))
+    return report(read_rows(options.folder / "soak.csv"))
 
 
 def one_round(folder: Path, working: Path) -> None:
     """Make everything anew, with kills."""
-    number = len(read(folder / "soak.csv"))
+    number = len(read_rows(folder / "soak.csv"))
     draw = random.Random(number)
     typical = durations(folder / "reference")
     todo = {rule: draw.choice(MODES) for rule in draw.sample(sorted(typical), KILLS)}

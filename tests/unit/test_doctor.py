@@ -150,13 +150,22 @@ def test_jobs_that_a_partition_is_too_short_for(here: Surroundings) -> None:
     short = replace(here, profile=replace(here.profile, site=Site("short", "short", "")))
     found = problems(doctor.diagnose(settings(), short))
     words = [what.split(":")[0] for _, what in found]
-    assert words == ["experiment fusion", "rule predict", "rule gradcam"]
-    mended = {name: {"runtime": 20} for name in ("train", "predict", "gradcam")}
+    rules = ("predict", "predict_changed", "gradcam")
+    assert words == ["experiment fusion", *(f"rule {name}" for name in rules)]
+    mended = {name: {"runtime": 20} for name in ("train", *rules)}
     short = replace(short, profile=replace(short.profile, rules=mended))
     assert problems(doctor.diagnose(settings(), short)) == []
-    unknown = {"train": {"runtime": "4h"}, **mended}
+    unknown = {**mended, "train": {"runtime": "4h"}}
     short = replace(short, profile=replace(short.profile, rules=unknown))
     assert problems(doctor.diagnose(settings(), short)) == []
+
+
+def test_the_slowest_experiment_counts(here: Surroundings) -> None:
+    rules = {name: {"runtime": 20} for name in ("train", "predict", "predict_changed", "gradcam")}
+    short = replace(here, profile=replace(here.profile, site=Site("short"), rules=rules))
+    slow = {"fusion": {}, "slow": {"images": {"hair_removal": "dullrazor"}}}
+    configured = settings(images={"shards": 2}, experiments=slow)
+    assert "rule remove_hair" in only(doctor.diagnose(configured, short)).what
 
 
 @pytest.mark.parametrize(
@@ -254,6 +263,11 @@ def test_local_weights(here: Surroundings, spelling: str) -> None:
     (here.folder / "w").mkdir()
     (here.folder / "w/mine.pth").touch()
     assert problems(doctor.diagnose(configured, here)) == []
+
+
+def test_weights_on_another_machine(here: Surroundings) -> None:
+    configured = settings(model={"weights": "file://elsewhere/mine.pth"})
+    assert "names another machine" in only(doctor.diagnose(configured, here)).cure
 
 
 def test_without_internet_weights_and_data_must_lie_here(here: Surroundings) -> None:

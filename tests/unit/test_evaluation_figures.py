@@ -6,7 +6,7 @@ from test_evaluation_report import _write
 
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
-from melanoma.evaluation import figures
+from melanoma.evaluation import figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
 from melanoma.evaluation.figures import classes, groups
 from melanoma.evaluation.report import evaluate
@@ -29,7 +29,7 @@ def numbers(tmp_path_factory):
 def test_every_figure_is_drawn_and_redrawn_alike(numbers, tmp_path):
     figures.draw(numbers, tmp_path, ["val", "test"])
     names = sorted(path.name for path in tmp_path.iterdir())
-    assert names == sorted(figures.figure_files(["val", "test"]))
+    assert names == sorted(outputs.figure_files(["val", "test"]))
     assert all(_is_figure(tmp_path / name) for name in names)
     counts = pd.read_csv(numbers / "confusion_val.csv")
     classes.draw_confusion(counts, tmp_path / "again.svg", subset="val")
@@ -46,7 +46,7 @@ def test_without_intervals_melanoma_or_test_part(tmp_path):
     write_table(tmp_path / "catalogue.csv", table)
     evaluate(**arguments, output=tmp_path, resamples=0)
     figures.draw(tmp_path, tmp_path, ["val"])
-    assert all(_is_figure(tmp_path / name) for name in figures.figure_files(["val"]))
+    assert all(_is_figure(tmp_path / name) for name in outputs.figure_files(["val"]))
 
 
 def _history(path, epochs, seed=0, memory=0):
@@ -68,7 +68,10 @@ def _history(path, epochs, seed=0, memory=0):
 def test_training_curves(tmp_path, lengths, memory):
     paths = [_history(tmp_path / f"{n}.csv", length, n, memory) for n, length in enumerate(lengths)]
     figures.draw_training(paths, tmp_path / "out")
-    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == sorted(figures.TRAINING_FILES)
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "training_curves.csv",
+        "training_curves.svg",
+    ]
     assert _is_figure(tmp_path / "out/training_curves.svg")
     table = pd.read_csv(tmp_path / "out/training_curves.csv")
     assert table.groupby("fold").size().tolist() == list(lengths)

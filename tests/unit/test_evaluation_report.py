@@ -12,7 +12,8 @@ from melanoma.errors import InputError
 from melanoma.evaluation.calibration import fit_decision
 from melanoma.evaluation.combine import combine
 from melanoma.evaluation.metrics import HEADLINE
-from melanoma.evaluation.report import evaluate, number_files
+from melanoma.evaluation.outputs import table_files
+from melanoma.evaluation.report import evaluate
 from melanoma.files import read_json, sha256_of, write_table
 from melanoma.isic import CLASSES
 
@@ -58,7 +59,7 @@ def _tables(folder, name):
 
 def test_every_file_is_written_and_no_other(evaluated):
     names = sorted(path.name for path in (evaluated / "out").iterdir())
-    assert names == sorted(number_files(["val", "test"]))
+    assert names == sorted(["metrics.json", *table_files(["val", "test"])])
 
 
 def test_headline_figures_are_plain_numbers_with_intervals(evaluated):
@@ -181,7 +182,7 @@ def test_test_labels_move_no_threshold(tmp_path, evaluated):
 
 def test_the_same_inputs_give_the_same_bytes(tmp_path, evaluated):
     evaluate(**_write(tmp_path), output=tmp_path / "out", resamples=60)
-    for name in number_files(["val", "test"]):
+    for name in ("metrics.json", *table_files(["val", "test"])):
         assert (tmp_path / "out" / name).read_bytes() == (evaluated / "out" / name).read_bytes()
 
 
@@ -190,7 +191,7 @@ def test_without_a_test_part_and_without_resamples(tmp_path):
     assert "test" not in found
     assert found["intervals"] == {"val": {}}
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
-    assert names == sorted(number_files(["val"]))
+    assert names == sorted(["metrics.json", *table_files(["val"])])
     assert _tables(tmp_path, "per_class.csv")["recall_low"].isna().all()
 
 

@@ -6,6 +6,8 @@ import pytest
 from melanoma.evaluation import subgroups
 from melanoma.evaluation.metrics import point_figures
 from melanoma.evaluation.tables import judge
+from melanoma.files import write_table
+from melanoma.skin_tone import skin_tones
 
 
 def _judged(lesions=250):
@@ -88,3 +90,10 @@ def test_few_melanomas_hide_melanoma_figures_alone():
     assert not np.isnan(few["balanced_accuracy"])
     assert np.isnan(few["melanoma_auroc"])
     assert np.isnan(few["sensitivity_at_point"])
+
+
+def test_images_with_odd_names_keep_their_skin_tone(tmp_path):
+    tones = skin_tones(["001", "NA"], np.zeros((2, 32, 32, 3), np.uint8))
+    write_table(tmp_path / "tones.csv", tones)
+    table = subgroups.read_skin_tones(tmp_path / "tones.csv")
+    assert table.to_dict("list") == {"image": ["001", "NA"], "skin tone": ["not measurable"] * 2}

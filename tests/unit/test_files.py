@@ -123,6 +123,14 @@ def test_tables_keep_full_precision(tmp_path):
     assert (tmp_path / "t.csv").read_bytes() == f"x,y\n{value!r},a\n".encode()
 
 
+def test_rows_come_back_as_text(tmp_path):
+    path = tmp_path / "rows.csv"
+    assert files.read_rows(path) == []
+    files.write_rows(path, ("name", "n"), [{"name": "a, é", "n": 1}, {"name": "b", "n": ""}])
+    assert path.read_bytes() == 'name,n\n"a, é",1\nb,\n'.encode()
+    assert files.read_rows(path) == [{"name": "a, é", "n": "1"}, {"name": "b", "n": ""}]
+
+
 def test_sha256_of_a_file(tmp_path):
     (tmp_path / "empty").write_bytes(b"")
     assert files.sha256_of(tmp_path / "empty").startswith("e3b0c44298fc1c14")

@@ -221,6 +221,15 @@ def test_without_rows_there_is_no_figure(results):
     assert "<img" in to_html(build(page, "", results))
 
 
+def test_names_that_look_like_something_else_are_shown_as_they_are(results):
+    path = results / "catalogue/train_duplicates.csv"
+    path.write_text("image_a,image_b,similarity,lesion_a\n001,NA,0.75,\n002,1e5,,7.0\n")
+    page = to_html(build(_named("duplicates"), "", results))
+    for name in ("001", "NA", "1e5", "7.0", "0.750"):
+        assert f">{name}</td>" in page
+    assert "nan" not in re.sub(r'data:[^"]*', "", page)
+
+
 def test_what_says_nothing_is_left_out(results):
     (results / "evaluation").mkdir()
     (results / "evaluation/comparison.svg").write_bytes(SVG)

@@ -15,6 +15,7 @@ from melanoma.weights import (
     BASE_URL,
     digest_in_name,
     fetch_weights,
+    source_of_file,
     weights_file,
     weights_source,
 )
@@ -80,6 +81,15 @@ def test_digest_in_name(name, digest):
     assert digest_in_name(name) == digest
 
 
+def test_a_file_has_one_source():
+    models = [config.Model(weights=name) for name in ("a/net.pth", "b/other.pth", "a/net.pth")]
+    assert source_of_file("net.pth", models) == "a/net.pth"
+    with pytest.raises(InputError, match=r"net\.pth needs one source, found a/net\.pth and c/net"):
+        source_of_file("net.pth", [*models, config.Model(weights="c/net.pth")])
+    with pytest.raises(InputError, match="found none"):
+        source_of_file("third.pth", models)
+
+
 def test_fetch_weights_holds_the_file_to_its_name(tmp_path):
     content = b"PK weights"
     digest = hashlib.sha256(content).hexdigest()
@@ -90,9 +100,9 @@ def test_fetch_weights_holds_the_file_to_its_name(tmp_path):
         path.write_bytes(content)
     target = tmp_path / "out" / "weights.pth"
     for path in (good, unnamed):
-        for source in (config.Model(weights=str(path)), str(path), path.as_uri()):
+        for source in (str(path), path.as_uri()):
             fetch_weights(source, target)
             assert target.resolve() == path
     with pytest.raises(InputError, match=f"expected sha256 00000000, found {digest}"):
-        fetch_weights(config.Model(weights=str(bad)), target)
+        fetch_weights(str(bad), target)
     assert target.resolve() == unnamed

@@ -63,8 +63,11 @@ def outer(tmp_path, archive_folder):
 
 @pytest.mark.parametrize("folder", ["", "isic"])
 def test_another_workflow_plans_it_as_a_whole(outer, folder):
-    jobs = planned(outer(folder)("-n"))
-    assert {"melanoma_train", "melanoma_evaluate", "melanoma_summary", "count"} <= set(jobs)
+    result = outer(folder)("-n", "-p")
+    jobs = set(planned(result))
+    assert {"melanoma_train", "melanoma_evaluate", "melanoma_summary", "count"} <= jobs
+    inside = f"{folder}/" if folder else ""
+    assert f"--tensorboard {inside}logs/tensorboard/fusion/fold0 " in result.stdout + result.stderr
 
 
 @pytest.mark.parametrize("folder", ["", "isic"])

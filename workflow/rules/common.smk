@@ -3,10 +3,11 @@ import time
 from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, isic, messages, run_lock, weights
+from melanoma import cluster, messages, run_lock, weights
 from melanoma import config as settings
 from melanoma import code_version as versions
 from melanoma.errors import InputError
+from melanoma.evaluation import outputs
 from melanoma.pages import plan
 from melanoma.training import starts
 from snakemake.exceptions import WorkflowError
@@ -22,17 +23,6 @@ SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
 FOLDS = range(CONFIG.splits.folds)
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
-FIGURES = [
-    *(f"confusion_{subset}" for subset in SUBSETS),
-    "per_class",
-    "roc",
-    "pr",
-    "reliability",
-    "decision_curve",
-    "operating_points",
-    "subgroups",
-]
-"""Figures of an experiment's evaluation."""
 EXPERIMENT_PAGES = plan.experiment_pages(SUBSETS)
 EXPLANATION_PAGES = plan.explanation_pages(SUBSETS[-1])
 STARTED = time.time()
@@ -149,6 +139,14 @@ def get_execution(wildcards, resources):
     return EXPERIMENTS[wildcards.experiment].execution_settings()
 
 
+def get_tensorboard(wildcards, output):
+    """Folder of a training's TensorBoard logs: under a module's prefix, as its results are."""
+    root = Path(output.model).parents[4]
+    return str(
+        root / "logs/tensorboard" / wildcards.experiment / f"fold{wildcards.fold}"
+    )
+
+
 def get_accelerator(wildcards, resources):
     """The accelerator of an experiment's jobs, likewise no reason to run again."""
     return EXPERIMENTS[wildcards.experiment].training.accelerator
@@ -156,8 +154,9 @@ def get_accelerator(wildcards, resources):
 
 def get_training(job):
     """Folder of a training's results; None for other jobs."""
-    is_training = not job.is_group() and job.rule.name == "train"
-    return Path(job.output.model).parent if is_training else None
+    # Told by its outputs: in another workflow, which has this one as a module, it has another name.
+    restarts = None if job.is_group() else job.output.get("restarts")
+    return Path(restarts).parent if restarts else None
 
 
 def get_outlook(job):
@@ -180,16 +179,10 @@ def get_excluded_sources(wildcards):
 def get_weights_source(wildcards):
     """Where a file of pretrained weights comes from; two sources of one name are refused."""
     models = [experiment.model for experiment in EXPERIMENTS.values()]
-    sources = {
-        weights.weights_source(model)
-        for model in models
-        if weights.weights_file(model) == wildcards.file
-    }
-    if len(sources) != 1:
-        raise WorkflowError(
-            f"model.weights: one source is needed for {wildcards.file}, not {sorted(sources)}"
-        )
-    return sources.pop()
+    try:
+        return weights.source_of_file(wildcards.file, models)
+    except InputError as error:
+        raise WorkflowError(str(error))
 
 
 def get_subset_catalogue(wildcards):
@@ -256,9 +249,9 @@ def evaluation_targets():
     """Tables and figures of every experiment, and their comparison."""
     return [
         *expand(
-            "results/evaluation/{experiment}/{figure}.svg",
+            "results/evaluation/{experiment}/{file}",
             experiment=EXPERIMENTS,
-            figure=[*FIGURES, "training_curves"],
+            file=[*outputs.figure_files(SUBSETS), "training_curves.svg"],
         ),
         "results/evaluation/comparison.csv",
         "results/evaluation/comparison.svg",

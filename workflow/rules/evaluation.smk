@@ -9,6 +9,7 @@ rule skin_tone:
         "logs/skin_tone.log",
     benchmark:
         "results/benchmarks/skin_tone.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -34,21 +35,8 @@ rule evaluate:
     output:
         metrics="results/evaluation/{experiment}/metrics.json",
         tables=expand(
-            "results/evaluation/{{experiment}}/{table}.csv",
-            table=[
-                "per_class",
-                "operating_points",
-                "predictive_values",
-                "subgroups",
-                "decision_curve",
-                "reliability",
-                "roc",
-                "pr",
-                "bands",
-            ],
-        ),
-        confusion=expand(
-            "results/evaluation/{{experiment}}/confusion_{subset}.csv", subset=SUBSETS
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.table_files(SUBSETS),
         ),
     log:
         "logs/evaluate/{experiment}.log",
@@ -75,21 +63,14 @@ rule figures:
     input:
         metrics="results/evaluation/{experiment}/metrics.json",
         tables=expand(
-            "results/evaluation/{{experiment}}/{table}.csv",
-            table=[
-                "per_class",
-                "operating_points",
-                "subgroups",
-                "decision_curve",
-                "reliability",
-                "roc",
-                "pr",
-                "bands",
-                *(f"confusion_{subset}" for subset in SUBSETS),
-            ],
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.table_files(SUBSETS),
         ),
     output:
-        expand("results/evaluation/{{experiment}}/{figure}.svg", figure=FIGURES),
+        expand(
+            "results/evaluation/{{experiment}}/{file}",
+            file=outputs.figure_files(SUBSETS),
+        ),
     log:
         "logs/figures/{experiment}.log",
     benchmark:
@@ -157,6 +138,7 @@ rule metadata:
         "logs/metadata/{experiment}.log",
     benchmark:
         "results/benchmarks/metadata/{experiment}.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -286,6 +268,7 @@ rule provenance:
     params:
         config=CONFIG.model_dump(mode="json"),
         code=code_version("melanoma.provenance"),
+        results=subpath(output[0], parent=True),
         checkout=lambda wildcards, resources: workflow.basedir,
     message:
         "Writing down what the results were made from"

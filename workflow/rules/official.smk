@@ -11,6 +11,7 @@ rule match_official:
         "logs/match_official.log",
     benchmark:
         "results/benchmarks/match_official.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:
@@ -54,6 +55,7 @@ rule official:
         "logs/official.log",
     benchmark:
         "results/benchmarks/official.tsv"
+    retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
     resources:

@@ -31,7 +31,7 @@ rule train:
             f"--weights {quote(input.weights)}" if input.weights else ""
         ),
         output=subpath(output.model, parent=True),
-        tensorboard="logs/tensorboard/{experiment}/fold{fold}",
+        tensorboard=get_tensorboard,
     message:
         "Training {wildcards.experiment}, fold {wildcards.fold}"
     shell:

@@ -16,24 +16,7 @@ __all__ = (
     "draw_comparison",
     "draw_official",
     "draw_training",
-    "figure_files",
 )
-
-TRAINING_FILES = ("training_curves.svg", "training_curves.csv")
-
-
-def figure_files(subsets: Sequence[str]) -> tuple[str, ...]:
-    """Names of the figures that `draw` writes."""
-    return (
-        *(f"confusion_{subset}.svg" for subset in subsets),
-        "per_class.svg",
-        "roc.svg",
-        "pr.svg",
-        "reliability.svg",
-        "decision_curve.svg",
-        "operating_points.svg",
-        "subgroups.svg",
-    )
 
 
 def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
@@ -41,7 +24,8 @@ def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
 
     Args:
         numbers: folder with the tables and metrics.json that `evaluate` wrote.
-        output: folder that gets `figure_files(subsets)`; may be the same.
+        output: folder that gets `melanoma.evaluation.outputs.figure_files(subsets)`; may be the
+            same.
         subsets: the subsets evaluated, e.g. "val" and "test". Figures with room for one show
             the last.
     """
@@ -76,7 +60,7 @@ def draw_training(histories: Sequence[Path], output: Path) -> None:
 
     Args:
         histories: history.csv of fold 0, 1, ...
-        output: folder that gets `TRAINING_FILES`.
+        output: folder that gets training_curves.svg and training_curves.csv.
     """
     table = training.join_histories(histories)
     write_table(output / "training_curves.csv", table)
