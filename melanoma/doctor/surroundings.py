@@ -17,6 +17,7 @@ import yaml
 
 from melanoma.cluster import Site
 from melanoma.errors import InputError
+from melanoma.provenance import usable_cores
 
 PROFILE = Path("workflow/profiles/default/config.yaml")
 NOT_FOUND = 127
@@ -109,13 +110,6 @@ def reachable(url: str) -> bool:
         return False
 
 
-def _usable_cores() -> int:
-    """Cores that this process may use; macOS can't say, and gives all."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class Surroundings:
     """This machine, as far as the checks look at it.
@@ -138,4 +132,4 @@ class Surroundings:
     reachable: Callable[[str], bool] = reachable
     free_mb: Callable[[Path], float] = lambda folder: shutil.disk_usage(folder).free / 1e6
     memory_mb: float = field(default_factory=lambda: psutil.virtual_memory().total / 1e6)
-    cores: int = field(default_factory=_usable_cores)
+    cores: int = field(default_factory=usable_cores)
