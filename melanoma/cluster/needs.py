@@ -56,8 +56,8 @@ GFLOPS = {
     "swin_t": 4.5,
     "swin_v2_t": 4.6,
 }
-"""Forward pass of one image at 224 px, from torchvision's table of models; where that is of a larger
-size, by the number of pixels."""
+"""Forward pass of one image at 224 px, from torchvision's table of models; where that is of a
+larger size, by the number of pixels."""
 OTHER_GFLOPS = 12.0
 CPU_GFLOPS = 9.0
 """Trained in a second by one core, in GFLOPS of forward pass: resnet50 at 224 px 2.2 images."""
