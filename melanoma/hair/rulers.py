@@ -29,7 +29,7 @@ UNEVEN = (1.0, 0.12)
 LEAST_GAP = 3.0
 """Least distance of ticks, in pixels; closer ones are not told apart."""
 
-EDGE_WIDTH = 5.0
+EDGE_WIDTH = 7.0
 """Greatest standard deviation of an edge, ticks that touch it included, in pixels."""
 
 BESIDE = (3, 4, 5, 6)
