@@ -25,11 +25,11 @@ ARGUMENTS = (
 )
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium; without one the tests skip, but never in continuous integration.
 
-    It ends with the tests of this folder: as long as it runs, no other event loop can.
+    It ends with the module: as long as it runs, no other event loop can.
     """
     program = next(filter(None, map(shutil.which, NAMES)), None)
     if program is None:
