@@ -24,10 +24,10 @@ from tests.benchmarks.samples import Pixels, photographs, save
 
 SIZES = ((600, 450), (1024, 768), (1024, 1024), (1504, 1129), (2000, 1500))
 SIZE = 224
-COUNT = 12
+COUNT = 8
 """Images of each size."""
 
-ROUNDS = 5
+ROUNDS = 3
 GOOD, HEAVY = 90, 100
 """JPEG qualities: of most files, and of those that are 3 times as large, as in HAM10000."""
 
