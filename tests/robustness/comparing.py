@@ -11,8 +11,14 @@ from typing import Any
 TIMES = {"seconds", "images_per_second", "gpu_memory_mb"}
 """Columns that tell how long something took."""
 
-DIFFERENT_BY_NATURE = {"restarts.csv"}
-"""The record of what was killed. Time and energy of each start, energy-*.csv, differ too."""
+DIFFERENT_BY_NATURE = {
+    "restarts.csv",
+    "training_curves.svg",
+    "training_curves.html",
+    "provenance.html",
+}
+"""The record of what was killed, and what shows how long things took (their tables are compared).
+Time and energy of each start, energy-*.csv, differ too."""
 
 
 def differences(reference: Path, other: Path) -> list[str]:
