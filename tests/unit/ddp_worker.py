@@ -53,6 +53,8 @@ def act_on(action: dict[str, Any]) -> None:
                 time.sleep(2)
                 return
             os.kill(os.getpid(), getattr(signal, action["do"]))
+            if action["do"] == "SIGTERM":
+                time.sleep(60)  # on a busy machine this training might be done before it is told
 
     Classifier.on_train_batch_end = acting  # type: ignore[method-assign]
 
