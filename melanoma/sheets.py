@@ -45,14 +45,14 @@ def class_examples(
 
     Args:
         store: of the catalogue's set.
-        catalogue: columns image, diagnosis, group, age, sex, site.
+        catalogue: columns image, lesion_id, group, diagnosis, age, sex, site.
         path: the PNG to write.
         chosen: ids to choose from, such as those of the training part; None for all.
         per_class: images in a row.
         side: of a picture, pixels.
     """
-    table = catalogue if chosen is None else catalogue[catalogue["image"].isin(set(chosen))]
-    table = table.iloc[_shuffled(table["image"])].drop_duplicates("group")
+    whole = catalogue if chosen is None else catalogue[catalogue["image"].isin(set(chosen))]
+    table = whole.iloc[_shuffled(whole["image"])].drop_duplicates("group")
     rows = []
     for name in (*isic.CLASSES, isic.UNKNOWN):
         part = table[table["diagnosis"] == name]
@@ -63,11 +63,23 @@ def class_examples(
                 Cell((picture,), (*_metadata(row), row["image"]))
                 for picture, (_, row) in zip(pixels, shown.iterrows(), strict=True)
             )
-            label = (name, *isic.DIAGNOSIS_NAMES[name].split(), f"{len(part)} lesions")
+            sizes = _sizes(whole[whole["diagnosis"] == name])
+            label = (name, *isic.DIAGNOSIS_NAMES[name].split(), *sizes)
             rows.append(Row(label, cells))
-    title = ("Examples of each class", "Chosen at random, one image of a lesion.")
+    title = (
+        "Examples of each class",
+        "Chosen at random, one image of a lesion; without id: images that name no lesion.",
+    )
     sheet = drawing.draw_sheet(rows, side=side, title=title, text_size=12, label_width=124)
     drawing.write_png(path, sheet)
+
+
+def _sizes(table: pd.DataFrame) -> list[str]:
+    """How many known lesions, and images that name none: the numbers of the splits' audit."""
+    lesions = table.loc[table["lesion_id"] != "", "lesion_id"].nunique()
+    nameless = int((table["lesion_id"] == "").sum())
+    known = f"{lesions} lesion{'' if lesions == 1 else 's'}"
+    return [known, f"{nameless} without id"] if nameless else [known]
 
 
 def _metadata(row: pd.Series) -> tuple[str, str]:

@@ -12,6 +12,7 @@ from melanoma import config
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
 from melanoma.pages.numbers import with_interval
 from melanoma.pages.plan import SUBSETS
+from melanoma.split_audit import NO_LESION_ID
 
 FIGURES = {
     "balanced_accuracy": "balanced accuracy",
@@ -153,10 +154,10 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
         audit: splits_audit.csv, as text.
     """
     first = audit[audit["fold"] == "0"].set_index("quantity")
-    counts = first.loc[["images", "lesions"]]
-    parts = [
-        f"trained on {counts['train']['images']} images of {counts['train']['lesions']} lesions"
-    ]
+    images, lesions, nameless = (
+        int(str(first.loc[quantity, "train"])) for quantity in ("images", "lesions", NO_LESION_ID)
+    )
+    parts = [f"trained on {_images_of_lesions(images, lesions, nameless)}"]
     for subset, verb in (("val", "validated on"), ("test", "tested on")):
         size = one.metrics["n"].get(subset)
         if size:
@@ -164,6 +165,23 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
     folds = audit["fold"].nunique()
     again = f" (the first of {folds} folds; validation is the union of all)" if folds > 1 else ""
     return f"{', '.join(parts[:-1])} and {parts[-1]}{again}. No lesion is in two parts."
+
+
+def _images_of_lesions(images: int, lesions: int, nameless: int) -> str:
+    """Numbers that add up: an image without a lesion id belongs to no known lesion."""
+    if not lesions:
+        return f"{counted(images, 'image')} without a lesion id"
+    if not nameless:
+        return f"{counted(images, 'image')} of {counted(lesions, 'lesion')}"
+    return (
+        f"{counted(images, 'image')} ({images - nameless} of {counted(lesions, 'known lesion')}, "
+        f"{nameless} without a lesion id)"
+    )
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, e.g. "1 image" and "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def point_text(one: Evaluated) -> str:

@@ -41,6 +41,7 @@ AUDIT = pd.DataFrame(
     [
         ("0", "images", "", "419", "91", "90", "600"),
         ("0", "lesions", "", "197", "47", "43", "287"),
+        ("0", "images without a lesion id", "", "34", "7", "6", "47"),
         ("0", "share of images whose lesion is in train", "image by image", "", ".6", ".544", ""),
     ],
     columns=["fold", "quantity", "value", "train", "val", "test", "all"],
@@ -90,10 +91,27 @@ def test_an_experiment_is_told_in_words(overrides, words):
 
 def test_sizes_are_told_for_one_and_for_several_folds():
     text = headline.sizes_text(_evaluated(), AUDIT)
-    assert text.startswith("trained on 419 images of 197 lesions, validated on 91 and tested on 90")
+    assert text.startswith(
+        "trained on 419 images (385 of 197 known lesions, 34 without a lesion id), "
+        "validated on 91 and tested on 90"
+    )
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (("419", "197", "0"), "419 images of 197 lesions,"),
+        (("3", "1", "2"), "3 images (1 of 1 known lesion, 2 without a lesion id),"),
+        (("1", "0", "1"), "1 image without a lesion id,"),
+    ],
+)
+def test_the_sizes_of_training_add_up(train, words):
+    audit = AUDIT.copy()
+    audit.loc[:2, "train"] = train
+    assert headline.sizes_text(_evaluated(), audit).startswith(f"trained on {words}")
 
 
 def test_without_melanoma_there_is_no_threshold():
