@@ -19,7 +19,7 @@ from melanoma.pages.document import (
     Table,
     to_html,
 )
-from melanoma.pages.numbers import number_text
+from melanoma.pages.numbers import NO_INTERVAL, lacks_intervals, number_text
 from melanoma.pages.plan import Page
 from melanoma.splits import PARTS
 
@@ -83,6 +83,7 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
     for path, table in zip(paths(page.tables), tables, strict=True):
         name = _title(path) or ("The numbers" if page.folded else "")
         blocks.append(Table(table, page.empty, title=name, folded=page.folded))
+        blocks += [Paragraph(NO_INTERVAL)] if lacks_intervals(table) else []
     saved = paths([*page.tables, *page.files])
     blocks += [Download(path.name, path.read_bytes(), "text/csv") for path in saved]
     return Document(f"{heading}: {experiment}" if experiment else heading, tuple(blocks))

@@ -15,13 +15,14 @@ from melanoma.notice import DATA_LICENCE, NO_MEDICAL_DEVICE
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
-    figures_table,
+    figures_blocks,
     images_text,
     model_text,
     point_text,
     sizes_text,
     training_text,
 )
+from melanoma.pages.numbers import NO_INTERVAL, lacks_intervals
 
 NOT_OFFICIAL = (
     "The images are not the official ISIC 2019 training set: where they come from, whom they show "
@@ -127,10 +128,15 @@ def _figures(one: Evaluated, subset: str, per_class: pd.DataFrame) -> list[Block
             f"With 95 % intervals, resampled by lesion ({one.metrics['bootstrap']['resamples']} "
             f"resamples). {point_text(one)}"
         ),
-        Table(figures_table(one)),
+        *figures_blocks(one),
         Paragraph(f"By class, {subset} images:"),
-        Table(rows[shown]),
+        *_table(rows[shown]),
     ]
+
+
+def _table(rows: pd.DataFrame, empty: str = "No rows.") -> list[Block]:
+    """A table, and why figures have no interval where some have one."""
+    return [Table(rows, empty), *([Paragraph(NO_INTERVAL)] if lacks_intervals(rows) else [])]
 
 
 def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
@@ -141,7 +147,7 @@ def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
     return [
         Heading("Subgroups"),
         Paragraph("Groups too small to judge are left out; they are in subgroups.csv."),
-        Table(rows[shown], "No subgroup is large enough to judge."),
+        *_table(rows[shown], "No subgroup is large enough to judge."),
     ]
 
 

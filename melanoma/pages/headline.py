@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma import config
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
-from melanoma.pages.numbers import with_interval
+from melanoma.pages.numbers import NO_INTERVAL, with_interval
 from melanoma.pages.plan import SUBSETS
 from melanoma.split_audit import NO_LESION_ID
 
@@ -36,6 +36,7 @@ OPENING = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
 """What the report's first words hold, beside the figures at the threshold."""
 
 _NAN = float("nan")
+_NONE = "not defined"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,14 @@ def figures_table(one: Evaluated) -> pd.DataFrame:
     return table
 
 
+def figures_blocks(one: Evaluated) -> list[Block]:
+    """The table of `figures_table`, and why figures have no interval where some have one."""
+    table = figures_table(one)
+    texts = [text for text in table[table.columns[1:]].to_numpy().ravel() if text != _NONE]
+    with_ends = sum("(" in text for text in texts)
+    return [Table(table), *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
+
+
 def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
     """What the default threshold reaches."""
     melanoma = one.metrics["melanoma"]
@@ -94,7 +103,7 @@ def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
 
 def _text(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
-        return "not defined"
+        return _NONE
     return with_interval(value, *(_NAN if end is None else end for end in (low, high)))
 
 
@@ -208,7 +217,7 @@ def document(found: Sequence[Evaluated], audit: pd.DataFrame, caption: str) -> D
         blocks += [
             Heading(one.name),
             Paragraph(f"{one.name} was {sizes_text(one, audit)} {point_text(one)}"),
-            Table(figures_table(one)),
+            *figures_blocks(one),
         ]
     return Document("Headline figures", tuple(blocks))
 

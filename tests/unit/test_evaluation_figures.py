@@ -4,11 +4,12 @@ import pandas as pd
 import pytest
 from test_evaluation_report import _write
 
+from melanoma import style
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
 from melanoma.evaluation import figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
-from melanoma.evaluation.figures import classes, groups
+from melanoma.evaluation.figures import classes, groups, parts
 from melanoma.evaluation.report import evaluate
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
@@ -47,6 +48,25 @@ def test_without_intervals_melanoma_or_test_part(tmp_path):
     evaluate(**arguments, output=tmp_path, resamples=0)
     figures.draw(tmp_path, tmp_path, ["val"])
     assert all(_is_figure(tmp_path / name) for name in outputs.figure_files(["val"]))
+
+
+@pytest.mark.parametrize(
+    ("lows", "hollow", "words"),
+    [
+        ([0.2, 0.3], 0, ["bars: 95 %"]),
+        ([0.2, np.nan], 1, ["bars: 95 %", "too few lesions"]),
+        ([np.nan, np.nan], 2, ["hollow: no interval"]),
+    ],
+)
+def test_a_dot_without_a_bar_is_hollow(lows, hollow, words):
+    table = pd.DataFrame({"recall": [0.5, 1.0], "recall_low": lows, "recall_high": lows})
+    _, axes = style.new_figure(4, 4)
+    parts.dots(axes[0], table, "recall", [0.0, 1.0], colours="#000000")
+    faces = [line.get_markerfacecolor() for line in axes[0].lines if line.get_marker() == "o"]
+    assert faces.count("white") == hollow
+    note = parts.interval_note(table, ["recall"])
+    assert all(word in note for word in words)
+    assert ("too few" in note) == (hollow == 1)
 
 
 def _history(path, epochs, seed=0, memory=0):

@@ -21,7 +21,7 @@ from melanoma.pages.document import (
     to_html,
     to_markdown,
 )
-from melanoma.pages.numbers import grid, number_text, with_interval
+from melanoma.pages.numbers import grid, lacks_intervals, number_text, with_interval
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -79,6 +79,21 @@ def test_columns_of_intervals_become_one():
         ["NV", "1", "", "2.500", ""],
     ]
     assert [row[2].number for row in shown.rows] == [0.5, None]
+
+
+@pytest.mark.parametrize(
+    ("values", "lows", "lacks"),
+    [
+        ([0.5, 1.0], [0.2, np.nan], True),
+        ([0.5, np.nan], [0.2, np.nan], False),
+        ([0.5, 1.0], [np.nan, np.nan], False),
+        ([0.5, 1.0], [0.2, 0.3], False),
+    ],
+)
+def test_a_figure_without_its_interval_is_noticed(values, lows, lacks):
+    table = pd.DataFrame({"recall": values, "recall_low": lows, "recall_high": lows})
+    assert lacks_intervals(table) is lacks
+    assert not lacks_intervals(table[["recall"]])
 
 
 def test_bins_are_no_intervals():

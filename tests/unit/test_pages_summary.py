@@ -72,6 +72,14 @@ def test_every_headline_figure_has_its_interval_or_a_word():
     assert table.loc["melanoma specificity, at the threshold", "test"] == "0.700"
 
 
+def test_a_figure_without_interval_says_why_where_others_have_one():
+    assert to_markdown(_card(official=True)).count("too few lesions for one") == 1
+    metrics = copy.deepcopy(METRICS) | {"intervals": {}}
+    for end in ("low", "high"):
+        metrics["melanoma"]["reached"]["test"]["sensitivity_90"][f"sensitivity_{end}"] = None
+    assert "too few lesions" not in to_markdown(_card(official=True, metrics=metrics))
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -154,7 +162,7 @@ def test_the_card_claims_of_the_data_what_is_known(official):
     assert "54% of the test images" in text
     assert "calibration error" not in text
     assert "female" in text
-    assert "too few" not in text
+    assert "| male" not in text
     assert text.count("| MEL |") == 1
 
 

@@ -41,7 +41,7 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; {parts.INTERVAL_NOTE}, the same lesions for all;"
-            " open: zero lies in the interval",
+            "\nhollow: no interval, or one of a difference that contains zero",
             fontsize=11,
         )
     style.save_figure(figure, path)

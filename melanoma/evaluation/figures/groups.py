@@ -61,7 +61,8 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
             # Outside the axes, where no dot can be.
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
             figure.supxlabel(
-                f"thresholds from validation; upright line: the goal; {parts.INTERVAL_NOTE}",
+                "thresholds from validation; upright line: the goal; "
+                f"{parts.interval_note(table, columns)}",
                 fontsize=11,
             )
     style.save_figure(figure, path)
@@ -103,7 +104,7 @@ def draw_subgroups(
         parts.rows_axis(axes[0], [_label(row) for _, row in rows.iterrows()], places)
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; sensitivity and specificity"
-            f" at the default operating point;\n{parts.INTERVAL_NOTE}; no dots: too few images",
+            f" at the default operating point;\n{parts.interval_note(rows, SUBGROUPS)}",
             fontsize=11,
         )
     style.save_figure(figure, path)

@@ -40,7 +40,7 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"difference to the metadata as they are (in brackets), {parts.SUBSETS[subset]};\n"
-            f"{parts.INTERVAL_NOTE}; open: zero lies in the interval",
+            f"{parts.INTERVAL_NOTE}; hollow: no interval, or zero lies in it",
             fontsize=11,
         )
     style.save_figure(figure, path)

@@ -31,6 +31,31 @@ NAMES = {
 INTERVAL_NOTE = "bars: 95 % intervals, resampled by lesion"
 
 
+_BARE_NOTE = "hollow, no bar: too few lesions for an interval"
+
+
+def interval_note(table: pd.DataFrame, figures: Sequence[str]) -> str:
+    """What the bars are, and why a dot has none.
+
+    Args:
+        table: as `dots` takes it.
+        figures: the columns shown.
+    """
+    bare = [_bare(table, figure) for figure in figures]
+    known = [table[figure].notna() for figure in figures]
+    if not any(one.any() for one in bare):
+        return INTERVAL_NOTE
+    if all((one == other).all() for one, other in zip(bare, known, strict=True)):
+        return "hollow: no interval"
+    return f"{INTERVAL_NOTE};\n{_BARE_NOTE}"
+
+
+def _bare(table: pd.DataFrame, figure: str) -> pd.Series[bool]:
+    """Which values have no interval."""
+    ends = table[[f"{figure}_low", f"{figure}_high"]]
+    return table[figure].notna() & ends.isna().any(axis=1)
+
+
 def name_of(figure: str) -> str:
     """A figure's name as spelt on an axis."""
     return NAMES.get(figure, figure)
@@ -46,7 +71,9 @@ def dots(
     label: str | None = None,
     marker: str = "o",
 ) -> None:
-    """Values as dots with their intervals, horizontally.
+    """Values as dots with their intervals, horizontally; hollow ones have none.
+
+    A dot without a bar would else look like the surest of all.
 
     Args:
         axis: to draw in.
@@ -61,7 +88,10 @@ def dots(
     values = table[[f"{figure}_low", figure, f"{figure}_high"]].to_numpy(np.float64)
     for place, hue, (low, value, high) in zip(places, hues, values, strict=True):
         axis.plot([low, high], [place, place], color=hue, linewidth=2.0, solid_capstyle="round")
-        axis.plot([value], [place], marker, color=hue, markersize=7, label=label)
+        inside = "white" if np.isnan(low) or np.isnan(high) else hue
+        axis.plot(
+            [value], [place], marker, color=hue, markersize=7, markerfacecolor=inside, label=label
+        )
         label = None
 
 
