@@ -168,6 +168,28 @@ def write_text_lines(
     return np.asarray(image).copy()
 
 
+def write_over(rgb: Pixels, lines: Sequence[str], size: int) -> Pixels:
+    """Write lines of text on a dark ground across the lower edge of a picture.
+
+    Args:
+        rgb: uint8[h, w, 3].
+        lines: top to bottom; each shortened to the picture's width.
+        size: of the font, pixels.
+
+    Returns:
+        uint8[h, w, 3], a new picture.
+    """
+    height, width = rgb.shape[:2]
+    top = height - len(lines) * line_height(size) - _GAP
+    image = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, top, width, height), INK)
+    for number, line in enumerate(lines):
+        corner = (_GAP // 2, top + _GAP // 2 + number * line_height(size))
+        _write(draw, [line], corner, size=size, width=width - _GAP, first=PAPER, bold=False)
+    return np.asarray(image).copy()
+
+
 def line_height(size: int) -> int:
     """Distance of two lines of text of `size` pixels."""
     return round(size * 1.35)
