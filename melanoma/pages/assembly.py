@@ -36,6 +36,9 @@ _NAMES = frozenset({"figure", "point"})
 _TEXTS = dict.fromkeys(("image", "image_a", "image_b", "lesion_a", "lesion_b", "member"), "str")
 """Columns of the user's own names, which may look like numbers or like missing values."""
 
+_HEADINGS = {"groups": "lesions"}
+"""Columns that are shown under another name: resampled are lesions with their near-duplicates."""
+
 _TITLES = {
     "predictive_values.csv": "Predictive values at other prevalences",
     "official/scores.csv": "Scores",
@@ -82,7 +85,10 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
         blocks += [picture(path, title) for path in paths(page.figures)]
     for path, table in zip(paths(page.tables), tables, strict=True):
         name = _title(path) or ("The numbers" if page.folded else "")
-        blocks.append(Table(table, page.empty, title=name, folded=page.folded))
+        shown = Table(table, page.empty, _HEADINGS, title=name, folded=page.folded)
+        # Several empty tables of a page have one sentence.
+        if len(table) or not any(isinstance(b, Table) and not len(b.table) for b in blocks):
+            blocks.append(shown)
         blocks += [Paragraph(NO_INTERVAL)] if lacks_intervals(table) else []
     saved = paths([*page.tables, *page.files])
     blocks += [Download(path.name, path.read_bytes(), "text/csv") for path in saved]

@@ -15,6 +15,7 @@ from melanoma.notice import DATA_LICENCE, NO_MEDICAL_DEVICE
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
+    counted,
     figures_blocks,
     images_text,
     model_text,
@@ -140,13 +141,17 @@ def _table(rows: pd.DataFrame, empty: str = "No rows.") -> list[Block]:
 
 
 def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
-    rows = subgroups.loc[(subgroups["subset"] == subset) & subgroups["suppressed"].isna()]
+    every = subgroups.loc[subgroups["subset"] == subset]
+    rows = every.loc[every["suppressed"].isna()]
     shown = [
         c for c in rows.columns if c.removesuffix("_low").removesuffix("_high") in _GROUP_COLUMNS
     ]
     return [
         Heading("Subgroups"),
-        Paragraph("Groups too small to judge are left out; they are in subgroups.csv."),
+        Paragraph(
+            f"{len(rows)} of {counted(len(every), 'subgroup')} of the {subset} images can be given "
+            "every figure; subgroups.csv holds the others too, and says what they lack."
+        ),
         *_table(rows[shown], "No subgroup is large enough to judge."),
     ]
 

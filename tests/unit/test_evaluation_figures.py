@@ -11,7 +11,7 @@ from melanoma.evaluation import figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
 from melanoma.evaluation.figures import classes, groups, parts
 from melanoma.evaluation.report import evaluate
-from melanoma.files import write_table
+from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
 
 
@@ -67,6 +67,22 @@ def test_a_dot_without_a_bar_is_hollow(lows, hollow, words):
     note = parts.interval_note(table, ["recall"])
     assert all(word in note for word in words)
     assert ("too few" in note) == (hollow == 1)
+
+
+def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, tmp_path, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: drawn.update({path: figure}))
+    table = pd.read_csv(numbers / "subgroups.csv")
+    metrics = read_json(numbers / "metrics.json")
+    every = table[table["subset"] == "test"]
+    known = every[every[list(groups.SUBGROUPS)].notna().any(axis=1)]
+    groups.draw_subgroups(table, metrics, "some", subset="test")
+    table[list(groups.SUBGROUPS)] = np.nan
+    groups.draw_subgroups(table, metrics, "none", subset="test")
+    assert len(drawn["some"].axes[0].get_yticklabels()) == len(known)
+    note = drawn["some"].get_supxlabel()
+    assert f"left out: {len(every) - len(known)} of {len(every)} subgroups" in note
+    assert "no subgroup is large" in drawn["none"].axes[0].texts[0].get_text()
 
 
 def _history(path, epochs, seed=0, memory=0):

@@ -236,6 +236,26 @@ def test_without_rows_there_is_no_figure(results):
     assert "<img" in to_html(build(page, "", results))
 
 
+def test_several_empty_tables_have_one_sentence(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    for name in ("operating_points", "predictive_values"):
+        (folder / f"{name}.csv").write_text("point,groups\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "operating_points")
+    assert to_html(build(page, "", results, "fusion")).count("There is no melanoma") == 1
+
+
+def test_the_resampled_unit_is_shown_as_lesions(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    (folder / "subgroups.svg").write_bytes(SVG)
+    (folder / "subgroups.csv").write_text("variable,part,groups\nsex,male,12\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "subgroups")
+    text = to_html(build(page, "", results, "fusion"))
+    assert ">lesions</button>" in text
+    assert ">groups</button>" not in text
+
+
 def test_names_that_look_like_something_else_are_shown_as_they_are(results):
     path = results / "catalogue/train_duplicates.csv"
     path.write_text("image_a,image_b,similarity,lesion_a\n001,NA,0.75,\n002,1e5,,7.0\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
 from melanoma.evaluation.figures import parts
@@ -81,5 +82,7 @@ def differences(axis: Axes, rows: pd.DataFrame) -> None:
     columns = ["difference", "difference_low", "difference_high"]
     values = np.abs(rows[columns].to_numpy(np.float64))
     reach = np.nanmax(values) if not np.isnan(values).all() else 0.0
+    # Long numbers of neighbouring ticks would touch.
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if reach > 0:
         axis.set_xlim(-1.1 * reach, 1.1 * reach)
