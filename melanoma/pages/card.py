@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from melanoma import isic
-from melanoma.notice import DATA_LICENCE, NO_MEDICAL_DEVICE
+from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
@@ -43,6 +43,7 @@ def document(
     provenance: Mapping[str, Any],
     models: Sequence[str],
     official: bool,
+    origin: str,
 ) -> Document:
     """The card of one experiment.
 
@@ -54,13 +55,14 @@ def document(
         provenance: provenance.json.
         models: the checkpoints, one a fold.
         official: trained on the official ISIC 2019 data, whose weaknesses are known.
+        origin: where the images come from, in a sentence.
     """
     subset = one.subsets[-1]
     blocks: list[Block] = [
         Paragraph(NO_MEDICAL_DEVICE),
         *_details(one, provenance, models),
         *_use(),
-        *_data(one, audit, official=official),
+        *_data(one, audit, origin),
         *_figures(one, subset, per_class),
         *_groups(subset, subgroups),
         *_caveats(one, audit, official=official),
@@ -105,7 +107,7 @@ def _use() -> list[Block]:
     ]
 
 
-def _data(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]:
+def _data(one: Evaluated, audit: pd.DataFrame, origin: str) -> list[Block]:
     excluded = one.experiment.training.exclude_sources
     texts = [
         f"It was {sizes_text(one, audit)}",
@@ -114,7 +116,7 @@ def _data(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]
     ]
     if excluded:
         texts.append(f"Left out of training, not of evaluation: sources {', '.join(excluded)}.")
-    texts.append(DATA_LICENCE if official else NOT_OFFICIAL)
+    texts.append(origin)
     return [Heading("Data"), *map(Paragraph, texts)]
 
 

@@ -1,12 +1,13 @@
 """Headline figures, the report's first words, the model card and the provenance to read."""
 
 import copy
+import zipfile
 
 import pandas as pd
 import pytest
 from docutils.core import publish_parts
 
-from melanoma import config, isic
+from melanoma import config, isic, notice
 from melanoma.files import write_json
 from melanoma.pages import card, headline, plan, provenance, summary
 from melanoma.pages.document import to_html, to_markdown
@@ -148,6 +149,7 @@ def _card(*, official, metrics=METRICS):
         provenance=PROVENANCE,
         models=["results/training/fusion/fold0/model.ckpt"],
         official=official,
+        origin=notice.DATA_LICENCE if official else card.NOT_OFFICIAL,
     )
 
 
@@ -172,7 +174,11 @@ def test_provenance_is_read_key_by_key():
         assert text in page
 
 
-def test_the_summary_is_written_from_the_files(tmp_path):
+@pytest.mark.parametrize(
+    ("attribution", "origin"),
+    [(notice.DRAWN_ATTRIBUTION, notice.DRAWN), ("Our own.", card.NOT_OFFICIAL)],
+)
+def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     write_json(tmp_path / "metrics.json", METRICS)
     write_json(tmp_path / "provenance.json", PROVENANCE)
     _evaluated().history.to_csv(tmp_path / "history.csv")
@@ -183,6 +189,9 @@ def test_the_summary_is_written_from_the_files(tmp_path):
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
     (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("inner/ATTRIBUTION.txt", attribution)
     pages = [tmp_path / f"{page.name}.html" for page in plan.SUMMARY]
     summary.write_summary(
         [_evaluated().experiment],
@@ -194,6 +203,7 @@ def test_the_summary_is_written_from_the_files(tmp_path):
             audit=tmp_path / "audit.csv",
             provenance=tmp_path / "provenance.json",
             ground_truth=tmp_path / "truth.csv",
+            archive=archive,
         ),
         results=tmp_path,
         pages=pages,
@@ -204,7 +214,8 @@ def test_the_summary_is_written_from_the_files(tmp_path):
     )
     assert all("<h1>" in page.read_text() for page in pages)
     assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# Model card: fusion\n")
-    assert card.NOT_OFFICIAL in (tmp_path / "opening.rst").read_text()
+    for name in ("opening.rst", "MODEL_CARD.md"):
+        assert origin in (tmp_path / name).read_text()
 
 
 def test_the_official_data_are_told_by_their_checksum(tmp_path, monkeypatch):
