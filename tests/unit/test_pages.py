@@ -138,6 +138,13 @@ def test_everything_from_outside_is_escaped():
     assert page.count("<script>") == 1
 
 
+def test_a_wide_table_is_moved_by_the_keyboard():
+    page = _page(Table(pd.DataFrame({"a": [1]}), title='A "title"'))
+    assert (
+        '<div class="scroll" tabindex="0" role="region" aria-label="A &quot;title&quot;">' in page
+    )
+
+
 def test_a_table_without_rows_says_so():
     page = _page(Table(pd.DataFrame({"image": []}), "None was left out."))
     assert "None was left out." in page
