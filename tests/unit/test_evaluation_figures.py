@@ -9,7 +9,7 @@ from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
 from melanoma.evaluation import figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
-from melanoma.evaluation.figures import classes, groups, parts
+from melanoma.evaluation.figures import calibrated, classes, groups, parts, training
 from melanoma.evaluation.report import evaluate
 from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
@@ -69,9 +69,15 @@ def test_a_dot_without_a_bar_is_hollow(lows, hollow, words):
     assert ("too few" in note) == (hollow == 1)
 
 
-def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, tmp_path, monkeypatch):
-    drawn = {}
-    monkeypatch.setattr(style, "save_figure", lambda figure, path: drawn.update({path: figure}))
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures by the path that they would have been written to."""
+    kept = {}
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: kept.update({path: figure}))
+    return kept
+
+
+def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, drawn):
     table = pd.read_csv(numbers / "subgroups.csv")
     metrics = read_json(numbers / "metrics.json")
     every = table[table["subset"] == "test"]
@@ -98,6 +104,32 @@ def _history(path, epochs, seed=0, memory=0):
     table["gpu_memory_mb"] = memory
     write_table(path, table)
     return path
+
+
+def test_bins_far_apart_are_not_joined(drawn):
+    bins = {"low": [0.0, 0.1, 0.8], "high": [0.1, 0.2, 0.9], "observed": 0.5}
+    ends = {"probability": [0.05, 0.15, 0.85], "observed_low": 0.4, "observed_high": 0.6}
+    table = pd.DataFrame(bins | ends | {"subset": "val", "n": 3, "of": "melanoma"})
+    table["probabilities"] = "raw"
+    summary = {kind: {"ece": None} for kind in ("raw", "calibrated")}
+    calibrated.draw_reliability(table, summary, "figure", "val")
+    lines = [line.get_xdata() for line in drawn["figure"].axes[1].lines]
+    np.testing.assert_array_equal(lines[1], [0.05, 0.15, np.nan, 0.85])
+    legend = drawn["figure"].axes[0].get_legend()
+    assert legend.get_window_extent().y0 >= drawn["figure"].axes[0].get_window_extent().y1
+
+
+@pytest.mark.parametrize(("length", "memory"), [(5, 0), (1, 0), (1, 9000)])
+def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
+    path = _history(tmp_path / "history.csv", length, 0, memory)
+    training.draw_history(training.join_histories([path]), "figure")
+    drawn["figure"].draw_without_rendering()
+    axes = drawn["figure"].axes
+    for axis in (axes[3], axes[4], axes[5] if memory else axes[2]):
+        labels = [tick.label1 for tick in axis.xaxis.get_major_ticks()]
+        assert any(label.get_visible() and label.get_text() for label in labels)
+    if length == 1:
+        assert [label.get_text() for label in axes[3].get_xticklabels()] == ["0"]
 
 
 @pytest.mark.parametrize(("lengths", "memory"), [((5,), 0), ((1,), 9000), ((4, 6), 9000)])
