@@ -10,7 +10,7 @@ import pandas as pd
 
 from melanoma import config
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
-from melanoma.pages.numbers import NO_INTERVAL, with_interval
+from melanoma.pages.numbers import NO_INTERVAL, counted, with_interval
 from melanoma.pages.plan import SUBSETS
 from melanoma.split_audit import NO_LESION_ID
 
@@ -147,10 +147,11 @@ def images_text(images: config.Images) -> str:
 def training_text(training: config.Training, history: pd.DataFrame) -> str:
     """A training in words: its settings, and how many epochs it took."""
     epochs = history.groupby("fold")["epoch"].max() + 1
-    took = f"{epochs.min()}" if epochs.min() == epochs.max() else f"{epochs.min()}-{epochs.max()}"
+    least, most = epochs.min(), epochs.max()
+    took = counted(most, "epoch") if least == most else f"{least}-{most} epochs"
     left = ", ".join(training.exclude_sources)
     return (
-        f"{took} epochs of at most {training.max_epochs}, {training.loss} loss, "
+        f"{took} of at most {training.max_epochs}, {training.loss} loss, "
         f"batch {training.batch_size}, rate {training.lr:g}" + (f", without {left}" if left else "")
     )
 
@@ -186,11 +187,6 @@ def _images_of_lesions(images: int, lesions: int, nameless: int) -> str:
         f"{counted(images, 'image')} ({images - nameless} of {counted(lesions, 'known lesion')}, "
         f"{nameless} without a lesion id)"
     )
-
-
-def counted(number: int, thing: str) -> str:
-    """A number of things, e.g. "1 image" and "2 images"."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def point_text(one: Evaluated) -> str:

@@ -43,6 +43,11 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
 
 
+def counted(number: int, thing: str) -> str:
+    """A number of things, e.g. "1 image" and "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def number_text(value: float, *, whole: bool = False) -> str:
     """A number with three digits that tell.
 

@@ -125,6 +125,13 @@ def test_heat_colours_get_lighter_with_heat():
     assert (np.diff(light) > 0).all()
 
 
+def test_no_title_of_a_sheet_of_few_pictures_is_cut():
+    cell = drawing.Cell((explain_examples.pixels(1, 32)[0],))
+    title = ["A title", "A long sentence that tells what to look for in this sheet. " * 3]
+    sheet = drawing.draw_sheet([drawing.Row(("NV",), (cell,))], side=64, title=title)
+    assert sheet.shape[1] > drawing.font(18).getlength(title[1])
+
+
 def test_long_text_is_cut_to_its_width():
     face = drawing.font(14)
     cut = drawing.shorten("a very long caption " * 9, face, 120)

@@ -107,6 +107,8 @@ def test_sizes_are_told_for_one_and_for_several_folds():
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
+    once = pd.DataFrame({"fold": [0], "epoch": [0]})
+    assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
 
 
 @pytest.mark.parametrize(
