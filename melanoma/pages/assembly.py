@@ -19,8 +19,9 @@ from melanoma.pages.document import (
     Table,
     to_html,
 )
+from melanoma.pages.headline import FIGURES
 from melanoma.pages.numbers import NO_INTERVAL, lacks_intervals, number_text
-from melanoma.pages.plan import Page
+from melanoma.pages.plan import SUBSETS, Page
 from melanoma.splits import PARTS
 
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -36,8 +37,17 @@ _NAMES = frozenset({"figure", "point"})
 _TEXTS = dict.fromkeys(("image", "image_a", "image_b", "lesion_a", "lesion_b", "member"), "str")
 """Columns of the user's own names, which may look like numbers or like missing values."""
 
-_HEADINGS = {"groups": "lesions"}
-"""Columns that are shown under another name: resampled are lesions with their near-duplicates."""
+_HEADINGS = {
+    # Resampled are lesions with their near-duplicates.
+    "groups": "lesions",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "macro_auroc": "macro AUROC",
+    "melanoma_auroc": "melanoma AUROC",
+}
+"""Columns that are shown under another name."""
 
 _TITLES = {
     "predictive_values.csv": "Predictive values at other prevalences",
@@ -79,6 +89,8 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
 
     title = page.title.lstrip("0123456789 ")
     heading = f"{title[0].upper()}{title[1:]}"
+    if page.name.endswith(f"_{page.subset}"):
+        heading += f", {SUBSETS[page.subset]}"
     tables = [_read(path) for path in paths(page.tables)]
     blocks: list[Block] = [Paragraph(" ".join(caption.split()))]
     if not tables or any(map(len, tables)):
@@ -104,7 +116,9 @@ def _read(path: Path) -> pd.DataFrame:
     if path.name != "splits_audit.csv":
         table = pd.read_csv(path, dtype=_TEXTS, keep_default_na=False, na_values=[""])
         for column in _NAMES & set(table.columns):
-            table[column] = table[column].str.replace("_", " ")
+            table[column] = [
+                FIGURES.get(str(name), str(name).replace("_", " ")) for name in table[column]
+            ]
         return table.dropna(axis="columns", how="all") if len(table) else table
     # Counts and shares stand in one column: each number is written by itself.
     table = pd.read_csv(path, dtype="str", keep_default_na=False)

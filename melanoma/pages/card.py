@@ -15,7 +15,6 @@ from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
-    counted,
     figures_blocks,
     images_text,
     model_text,
@@ -23,13 +22,14 @@ from melanoma.pages.headline import (
     sizes_text,
     training_text,
 )
-from melanoma.pages.numbers import NO_INTERVAL, lacks_intervals
+from melanoma.pages.numbers import NO_INTERVAL, counted, lacks_intervals
 
 NOT_OFFICIAL = (
     "The images are not the official ISIC 2019 training set: where they come from, whom they show "
     "and under what licence they may be used is for their owner to say."
 )
 
+_HEADINGS = {"auroc": "AUROC", "melanoma_auroc": "melanoma AUROC"}
 _CLASS_COLUMNS = ("class", "support", "recall", "precision", "auroc")
 _GROUP_COLUMNS = ("variable", "part", "images", "melanomas", "balanced_accuracy", "melanoma_auroc")
 
@@ -139,7 +139,10 @@ def _figures(one: Evaluated, subset: str, per_class: pd.DataFrame) -> list[Block
 
 def _table(rows: pd.DataFrame, empty: str = "No rows.") -> list[Block]:
     """A table, and why figures have no interval where some have one."""
-    return [Table(rows, empty), *([Paragraph(NO_INTERVAL)] if lacks_intervals(rows) else [])]
+    return [
+        Table(rows, empty, _HEADINGS),
+        *([Paragraph(NO_INTERVAL)] if lacks_intervals(rows) else []),
+    ]
 
 
 def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:

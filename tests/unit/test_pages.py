@@ -252,6 +252,15 @@ def test_several_empty_tables_have_one_sentence(results):
     assert to_html(build(page, "", results, "fusion")).count("There is no melanoma") == 1
 
 
+def test_a_confusion_matrix_is_titled_with_its_subset(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    (folder / "confusion_val.svg").write_bytes(SVG)
+    (folder / "confusion_val.csv").write_text("true,MEL\nMEL,1\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "confusion_val")
+    assert build(page, "", results, "fusion").title == "Confusion matrix, validation: fusion"
+
+
 def test_the_resampled_unit_is_shown_as_lesions(results):
     folder = results / "evaluation/fusion"
     folder.mkdir(parents=True)
@@ -279,7 +288,7 @@ def test_what_says_nothing_is_left_out(results):
         "experiment,figure,value,low,high,difference\nfusion,macro_f1,0.5,,,\n"
     )
     page = to_html(build(plan.COMPARISON, "", results))
-    assert "macro f1" in page
+    assert "macro F1" in page
     assert "difference" not in page
     assert ">0.500<" in page
 

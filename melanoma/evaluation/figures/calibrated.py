@@ -88,7 +88,7 @@ def _histogram(axis: Axes, part: pd.DataFrame, colour: str, kind: str) -> None:
 
 
 def draw_decision_curve(table: pd.DataFrame, path: Path, *, subset: str) -> None:
-    """Net benefit of the model, of treating everyone and of treating no one.
+    """Net benefit of the model, of excising every lesion and of excising none.
 
     Args:
         table: decision_curve.csv.
