@@ -91,6 +91,16 @@ def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, drawn):
     assert "no subgroup is large" in drawn["none"].axes[0].texts[0].get_text()
 
 
+@pytest.mark.parametrize("figure", ["recall", "auroc"])
+def test_a_dot_at_either_end_is_whole(figure):
+    table = pd.DataFrame({figure: [0.0, 1.0], f"{figure}_low": 0.0, f"{figure}_high": 1.0})
+    _, axes = style.new_figure(13, 5, columns=5)
+    parts.limit(axes[0], table, figure)
+    low, high = axes[0].get_xlim()
+    assert low < 0
+    assert high > 1
+
+
 def _history(path, epochs, seed=0, memory=0):
     rng = np.random.default_rng(seed)
     columns = ["train_loss", "val_loss", *(f"val_{n}" for n in ("accuracy", "balanced_accuracy"))]

@@ -24,7 +24,7 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
     """
     names = [str(name) for name in table["experiment"].unique()]
     several = len(names) > 1
-    height = 1.6 + 0.45 * len(names) * (2 if several else 1) + (1.2 if several else 0)
+    height = 2.0 + 0.45 * len(names) * (2 if several else 1) + (1.2 if several else 0)
     figure, axes = style.new_figure(
         14, height, rows=2 if several else 1, columns=len(FIGURES), sharey="row"
     )
@@ -54,8 +54,9 @@ def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     parts.dots(axis, table, name, places, colours=style.SERIES_COLOURS[0])
     axis.set_title(parts.name_of(name))
     axis.tick_params(axis="y", length=0)
-    low, high = table[[f"{name}_low", name, f"{name}_high"]].min().min(), 1.0
-    axis.set_xlim(max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0, high)
+    low = table[[f"{name}_low", name, f"{name}_high"]].min().min()
+    start = max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0
+    axis.set_xlim(*parts.with_margins(start))
 
 
 def differences(axis: Axes, rows: pd.DataFrame) -> None:

@@ -24,7 +24,7 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
     labels = [label.replace("all hidden", "all fields hidden") for label in labels]
     places = [float(place) for place in range(len(labels))]
     figure, axes = style.new_figure(
-        14, 2.0 + 0.42 * max(len(labels), 1), columns=len(FIGURES), sharey=True
+        14, 2.3 + 0.42 * max(len(labels), 1), columns=len(FIGURES), sharey=True
     )
     with style.styled():
         for axis, name in zip(axes, FIGURES, strict=True):

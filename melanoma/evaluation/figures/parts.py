@@ -19,7 +19,7 @@ NAMES = {
     "weighted_f1": "weighted F1",
     "macro_auroc": "macro AUROC",
     "melanoma_auroc": "melanoma AUROC",
-    "melanoma_sensitivity": "melanoma sensitivity",
+    "melanoma_sensitivity": "melanoma sensitivity,\nby predicted class",
     "sensitivity_at_point": "sensitivity",
     "specificity_at_point": "specificity",
     "auroc": "AUROC",
@@ -30,6 +30,9 @@ NAMES = {
 
 INTERVAL_NOTE = "bars: 95 % intervals, resampled by lesion"
 
+
+_MARGIN = 0.04
+"""Of an axis, as a share of its length: half a dot in the narrowest panel."""
 
 _BARE_NOTE = "hollow, no bar: too few lesions for an interval"
 
@@ -102,11 +105,20 @@ def rows_axis(axis: Axes, labels: Sequence[str], places: Sequence[float]) -> Non
 
 
 def limit(axis: Axes, table: pd.DataFrame, figure: str) -> None:
-    """Show a figure's whole range; of an area under the ROC curve only what beats chance."""
+    """Show a figure's whole range; of an area under the ROC curve only what beats chance.
+
+    The margins are as wide as a dot, which else would be cut in half.
+    """
     lowest = table[[figure, f"{figure}_low"]].min().min()
     start = 0.5 if figure.endswith("auroc") and not lowest < 0.5 else 0.0
-    axis.set_xlim(start, 1.0 + 0.02 * (1.0 - start))
+    axis.set_xlim(*with_margins(start))
     axis.tick_params(axis="y", length=0)
+
+
+def with_margins(start: float) -> tuple[float, float]:
+    """Ends of an axis from `start` to 1 with room for a dot at either."""
+    margin = _MARGIN * (1.0 - start)
+    return start - margin, 1.0 + margin
 
 
 def note(axis: Axes, text: str) -> None:
