@@ -5,6 +5,7 @@ Pillow and cv2 take a hundredth of the time a plotting library takes for a page 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -168,6 +169,28 @@ def write_text_lines(
     return np.asarray(image).copy()
 
 
+def write_over(rgb: Pixels, lines: Sequence[str], size: int) -> Pixels:
+    """Write lines of text on a dark ground across the lower edge of a picture.
+
+    Args:
+        rgb: uint8[h, w, 3].
+        lines: top to bottom; each shortened to the picture's width.
+        size: of the font, pixels.
+
+    Returns:
+        uint8[h, w, 3], a new picture.
+    """
+    height, width = rgb.shape[:2]
+    top = height - len(lines) * line_height(size) - _GAP
+    image = Image.fromarray(rgb)
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((0, top, width, height), INK)
+    for number, line in enumerate(lines):
+        corner = (_GAP // 2, top + _GAP // 2 + number * line_height(size))
+        _write(draw, [line], corner, size=size, width=width - _GAP, first=PAPER, bold=False)
+    return np.asarray(image).copy()
+
+
 def line_height(size: int) -> int:
     """Distance of two lines of text of `size` pixels."""
     return round(size * 1.35)
@@ -222,7 +245,11 @@ def draw_sheet(
     top = _MARGIN + len(title) * line_height(title_size) + _GAP
     left = _MARGIN + label_width
     head = line_height(text_size) + _GAP if headings else 0
-    width = max(left + columns * pitch[0] + _MARGIN - 2 * _GAP, 640)
+    # A sheet of few pictures is as wide as its title, which else would be cut.
+    faces = [font(title_size, bold=number == 0) for number in range(len(title))]
+    lines = [math.ceil(f.getlength(line)) for f, line in zip(faces, title, strict=True)]
+    least = max(640, max(lines, default=0) + 2 * _MARGIN)
+    width = max(left + columns * pitch[0] + _MARGIN - 2 * _GAP, least)
     height = top + head + len(rows) * pitch[1] + _MARGIN
     image = Image.new("RGB", (width, height), PAPER)
     draw = ImageDraw.Draw(image)

@@ -13,3 +13,14 @@ DATA_LICENCE = (
     "2017 challenge (Codella et al. 2017, arXiv:1710.05006)."
 )
 """Licence and attribution that the official archive asks for."""
+
+DRAWN_ATTRIBUTION = """\
+Drawn by melanoma.synthetic. These images show no patients and no photographs;
+they imitate the format of the ISIC 2019 challenge's files and nothing else.
+"""
+"""What a drawn archive holds in place of the official attribution, by which it is known."""
+
+DRAWN = (
+    "The images are drawn lesions, made by melanoma.synthetic: they show no patients, and figures "
+    "on them say nothing about skin."
+)

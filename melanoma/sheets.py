@@ -15,6 +15,7 @@ from melanoma import drawing, isic
 from melanoma.archive import Archive
 from melanoma.drawing import Cell, Pixels, Row
 from melanoma.images import clean
+from melanoma.pages.numbers import counted
 
 if TYPE_CHECKING:
     from melanoma import config
@@ -45,14 +46,14 @@ def class_examples(
 
     Args:
         store: of the catalogue's set.
-        catalogue: columns image, diagnosis, group, age, sex, site.
+        catalogue: columns image, lesion_id, group, diagnosis, age, sex, site.
         path: the PNG to write.
         chosen: ids to choose from, such as those of the training part; None for all.
         per_class: images in a row.
         side: of a picture, pixels.
     """
-    table = catalogue if chosen is None else catalogue[catalogue["image"].isin(set(chosen))]
-    table = table.iloc[_shuffled(table["image"])].drop_duplicates("group")
+    whole = catalogue if chosen is None else catalogue[catalogue["image"].isin(set(chosen))]
+    table = whole.iloc[_shuffled(whole["image"])].drop_duplicates("group")
     rows = []
     for name in (*isic.CLASSES, isic.UNKNOWN):
         part = table[table["diagnosis"] == name]
@@ -63,11 +64,23 @@ def class_examples(
                 Cell((picture,), (*_metadata(row), row["image"]))
                 for picture, (_, row) in zip(pixels, shown.iterrows(), strict=True)
             )
-            label = (name, *isic.DIAGNOSIS_NAMES[name].split(), f"{len(part)} lesions")
+            sizes = _sizes(whole[whole["diagnosis"] == name])
+            label = (name, *isic.DIAGNOSIS_NAMES[name].split(), *sizes)
             rows.append(Row(label, cells))
-    title = ("Examples of each class", "Chosen at random, one image of a lesion.")
+    title = (
+        "Examples of each class",
+        "Chosen at random, one image of a lesion; without id: images that name no lesion.",
+    )
     sheet = drawing.draw_sheet(rows, side=side, title=title, text_size=12, label_width=124)
     drawing.write_png(path, sheet)
+
+
+def _sizes(table: pd.DataFrame) -> list[str]:
+    """How many known lesions, and images that name none: the numbers of the splits' audit."""
+    lesions = table.loc[table["lesion_id"] != "", "lesion_id"].nunique()
+    nameless = int((table["lesion_id"] == "").sum())
+    known = counted(lesions, "lesion")
+    return [known, f"{nameless} without id"] if nameless else [known]
 
 
 def _metadata(row: pd.Series) -> tuple[str, str]:
@@ -133,8 +146,8 @@ def hair_before_after(
     ]
     title = (
         f"Hair removal ({settings.hair_removal}) at the working scale of {settings.size} px images",
-        f"Before, after, and where pixels changed, of {len(tried)} images tried: those that "
-        "changed most, then those that changed least.",
+        f"Before, after, and where pixels changed, of {counted(len(tried), 'image')} tried: "
+        "those that changed most, then those that changed least.",
     )
     if settings.hair_removal == "none":
         title = ("Hair removal is off (images.hair_removal: none)", *title[1:])
@@ -175,7 +188,7 @@ def duplicate_pairs(
     table = table[table["image_a"].isin(known) & table["image_b"].isin(known)].head(count)
     cells = [_pair_cell(store, row) for _, row in table.iterrows()]
     rows = [Row((), tuple(cells[i : i + 4])) for i in range(0, len(cells), 4)]
-    lines = f"{len(pairs)} near-duplicate pairs; images of a pair never part in a split."
+    lines = f"{counted(len(pairs), 'near-duplicate pair')}; images of a pair never part in a split."
     title = ("Near-duplicates", lines if len(pairs) else "No near-duplicate pair was found.")
     sheet = drawing.draw_sheet(rows, side=side, title=title, label_width=0, text_size=12)
     drawing.write_png(path, sheet)

@@ -16,6 +16,9 @@ from melanoma.splits import PARTS
 COLUMNS = ("fold", "quantity", "value", *PARTS, "all")
 """Columns of the audit: counts, or shares from 0 to 1, per part and of the whole."""
 
+NO_LESION_ID = "images without a lesion id"
+"""The quantity that tells groups from known lesions."""
+
 AGE_BANDS = (0, 20, 40, 60, 80, math.inf)
 """Bounds in years; a band holds its lower bound."""
 
@@ -29,11 +32,12 @@ def audit_splits(splits: pd.DataFrame, catalogue: pd.DataFrame, *, seed: int = 4
         seed: of the image-level split it is compared with.
 
     Returns:
-        Columns `COLUMNS`, one row per fold and quantity: numbers of images, lesions and groups;
-        shares of each diagnosis, source, sex and age band, and of missing fields; then, for val
-        and test, how many lesions and groups they share with train (zero, or `check_splits`
-        fails), the share of their images whose lesion is in train, and that share had the images
-        been split one by one, stratified by diagnosis, into parts of the same sizes.
+        Columns `COLUMNS`, one row per fold and quantity: numbers of images, known lesions, images
+        without a lesion id and groups; shares of each diagnosis, source, sex and age band, and
+        of missing fields; then, for val and test, how many lesions and groups they share with
+        train (zero, or `check_splits` fails), the share of their images whose lesion is in train,
+        and that share had the images been split one by one, stratified by diagnosis, into parts
+        of the same sizes.
     """
     known = catalogue.drop(columns=["diagnosis"])
     tables = []
@@ -59,14 +63,18 @@ def _cell(value: float | None) -> str:
 
 
 def _counts(table: pd.DataFrame) -> list[Row]:
-    lesions = table[table["lesion_id"] != ""]
+    known = table["lesion_id"] != ""
+    lesions, nameless = table[known], ~known
     return [
         _row("images", "", table.groupby("split").size(), len(table)),
-        *[
-            _row(f"{name}s", "", t.groupby("split")[column].nunique(), t[column].nunique())
-            for name, column, t in (("lesion", "lesion_id", lesions), ("group", "group", table))
-        ],
+        _distinct("lesions", lesions, "lesion_id"),
+        _row(NO_LESION_ID, "", nameless.groupby(table["split"]).sum(), int(nameless.sum())),
+        _distinct("groups", table, "group"),
     ]
+
+
+def _distinct(quantity: str, table: pd.DataFrame, column: str) -> Row:
+    return _row(quantity, "", table.groupby("split")[column].nunique(), table[column].nunique())
 
 
 def _shares(table: pd.DataFrame) -> list[Row]:

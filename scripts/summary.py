@@ -21,6 +21,7 @@ with job_log(snakemake.log[0]):
             audit=Path(paths.audit),
             provenance=Path(paths.provenance),
             ground_truth=Path(paths.ground_truth),
+            archive=Path(paths.archive),
         ),
         results=Path(params.results),
         pages=[Path(path) for path in snakemake.output.pages],

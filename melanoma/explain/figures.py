@@ -41,10 +41,13 @@ def _randomised(axis: Axes, table: pd.DataFrame) -> None:
     places = np.arange(len(part) + 1)
     names = ["none", *part["item"]]
     axis.plot(places, [1.0, *part["value"]], "o-", color=style.SERIES_COLOURS[0])
-    axis.axhline(TOO_ALIKE, color=style.MUTED, linestyle="--", linewidth=1.2)
-    axis.text(places[-1], TOO_ALIKE + 0.02, "too much alike above", ha="right", color=style.MUTED)
+    line = axis.axhline(TOO_ALIKE, color=style.MUTED, linestyle="--", linewidth=1.2)
+    line.set_label("too much alike above")
+    axis.legend(loc="upper right")
     axis.set_xticks(places, names, rotation=40, ha="right", rotation_mode="anchor")
-    axis.set_ylim(min(-0.25, float(np.nanmin([0.0, *part["value"]])) - 0.05), 1.05)
+    # Room for the legend above everything that can be drawn.
+    axis.set_ylim(min(-0.25, float(np.nanmin([0.0, *part["value"]])) - 0.05), 1.3)
+    axis.set_yticks(np.linspace(0, 1, 6))
     axis.set_xlabel("weights made random down to")
     axis.set_ylabel("rank correlation with the map")
     axis.set_title("Do maps depend on the weights?")
@@ -62,12 +65,12 @@ def _shares(axis: Axes, table: pd.DataFrame) -> None:
             area = part["expected_by_chance"].iloc[0]
             axis.axhline(area, color=hue, linestyle="--", linewidth=1.2)
     axis.set_xticks(places, classes)
-    axis.set_ylim(0, 1.25)
+    axis.set_ylim(0, 1.35)
     axis.set_yticks(np.linspace(0, 1, 6))
     axis.set_xlabel("true class")
     axis.set_ylabel("share of the heat")
     axis.set_title("Where is the heat? (dashed: area)")
-    axis.legend(loc="upper left", ncols=2)
+    axis.legend(loc="upper left")
 
 
 def _deletion(axis: Axes, table: pd.DataFrame) -> None:

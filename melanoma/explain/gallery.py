@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from melanoma import drawing, isic
 from melanoma.drawing import Pixels
 from melanoma.explain import page
-from melanoma.explain.panels import Example, class_name, metadata_text, number
+from melanoma.explain.panels import Example, class_name, empty_text, melanoma_text, metadata_text
 from melanoma.explain.selection import CALIBRATED
 from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.pages.frame import frame
@@ -115,8 +115,9 @@ def _card(place: int, example: Example, colours: Mapping[str, str]) -> str:
         f'<article class="card {verdict}" {attributes}>'
         f'<h2><span class="verdict">{verdict.capitalize()}:</span> {escape(heading)}</h2>'
         f"{_pictures(example)}"
-        f'<p class="facts">Probability {told["probability"]:.3f}, melanoma (calibrated) '
-        f'{number(melanoma)}<br><span class="quiet">{escape(facts)}</span></p>'
+        f'<p class="facts">Probability of {escape(told["predicted"])} '
+        f"{told['probability']:.3f} (raw) · {melanoma_text(told)}"
+        f'<br><span class="quiet">{escape(facts)}</span></p>'
         f"{_bars(told, colours)}</article>"
     )
 
@@ -124,13 +125,16 @@ def _card(place: int, example: Example, colours: Mapping[str, str]) -> str:
 def _pictures(example: Example) -> str:
     told = example.told
     name = escape(told["image"])
-    maps = _heat_image("predicted", example.heat, f"heat map for {told['predicted']}, {name}")
+    predicted = str(told["predicted"])
+    maps = _heat_image("predicted", example.heat, f"heat map for {predicted}, {name}")
+    maps += _empty_note("predicted", example.heat, predicted)
     copies = '<img class="cam cam-predicted" data-copy="heat-predicted" alt="">'
-    if told["predicted"] == isic.MELANOMA:
+    if predicted == isic.MELANOMA:
         maps = maps.replace("cam cam-predicted", "cam cam-predicted cam-melanoma")
         copies = copies.replace("cam cam-predicted", "cam cam-predicted cam-melanoma")
     else:
         maps += _heat_image("melanoma", example.melanoma_heat, f"heat map for melanoma, {name}")
+        maps += _empty_note("melanoma", example.melanoma_heat, isic.MELANOMA)
         copies += '<img class="cam cam-melanoma" data-copy="heat-melanoma" alt="">'
     original = f'<img class="original" src="{_jpeg(example.pixels)}" alt="lesion of {name}">'
     base = f'<img data-copy="original" alt="overlay of lesion and heat map, {name}">'
@@ -147,6 +151,13 @@ def _heat_image(kind: str, heat: NDArray[np.float32], alt: str) -> str:
     small = cv2.resize(heat, (HEAT_SIDE, HEAT_SIDE), interpolation=cv2.INTER_AREA)
     data = _data_uri("png", drawing.heat_picture(np.clip(small, 0, 1)))
     return f'<img class="cam cam-{kind} heat-{kind}" src="{data}" alt="{alt}">'
+
+
+def _empty_note(kind: str, heat: NDArray[np.float32], name: str) -> str:
+    """What a plain map means, upon it."""
+    if heat.any():
+        return ""
+    return f'<span class="cam cam-{kind} empty">{escape(" ".join(empty_text(name)))}</span>'
 
 
 def _jpeg(pixels: Pixels) -> str:

@@ -32,6 +32,8 @@ figcaption { font-size: .8rem; }
 .stack { position: relative; aspect-ratio: 1; overflow: hidden; border-radius: 4px; }
 .stack img { position: absolute; inset: 0; width: 100%; height: 100%; display: block; }
 .stack .cam { display: none; }
+.stack .empty { position: absolute; inset: auto 0 0; padding: 2px 4px; font-size: .8rem;
+  color: #fff; background: #1a1c20; }
 .overlay .cam { opacity: var(--opacity); }
 [data-cam=predicted] .cam-predicted, [data-cam=melanoma] .cam-melanoma { display: block; }
 .facts { margin: 10px 0 6px; }

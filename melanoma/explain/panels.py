@@ -20,7 +20,12 @@ SHEET_TILE = 112
 SHEET_COLUMNS = 4
 """Right and wrong examples of a class on the contact sheet, which would not be readable wider."""
 
+SCALED = "each map is scaled to its own maximum"
+"""What keeps a reader from comparing the strengths of two maps."""
+
 _TEXT = 18
+_CAPTION = 14
+_NOTE = 11
 _MARGIN = 16
 
 
@@ -55,21 +60,34 @@ def metadata_text(told: Mapping[str, Any]) -> str:
     return " · ".join([years, told["sex"] or "sex unknown", told["site"] or "site unknown"])
 
 
-def number(probability: float) -> str:
-    """A probability with three digits, or words where there is none."""
-    return "not calibrated" if math.isnan(probability) else f"{probability:.3f}"
-
-
 def describe(told: Mapping[str, Any]) -> tuple[str, ...]:
     """Lines of text that tell of an example; the first is the verdict."""
-    predicted = f"predicted {class_name(told['predicted'])}, probability {told['probability']:.3f}"
-    melanoma = f"calibrated melanoma probability {number(told['melanoma_probability'])}"
+    predicted = f"predicted {class_name(told['predicted'])}"
+    probabilities = f"{told['predicted']} {told['probability']:.3f} (raw) · {melanoma_text(told)}"
     first = f"{told['image']}: {predicted}"
     if told["diagnosis"]:
         verdict = "Right" if told["correct"] else "Wrong"
         first = f"{verdict}: true class {class_name(told['diagnosis'])}, {predicted}"
-        melanoma = f"{melanoma} · {told['image']}"
-    return first, melanoma, metadata_text(told)
+        probabilities = f"{probabilities} · {told['image']}"
+    return first, f"probability of {probabilities}", metadata_text(told)
+
+
+def melanoma_text(told: Mapping[str, Any]) -> str:
+    """The melanoma probability, and that it is the calibrated one."""
+    melanoma = told["melanoma_probability"]
+    return "MEL not calibrated" if math.isnan(melanoma) else f"MEL {melanoma:.3f} (calibrated)"
+
+
+def empty_text(name: str) -> tuple[str, str]:
+    """What a map without any heat says, in two lines."""
+    return "no place raised", f"the score of {name}"
+
+
+def _heat_tile(pixels: Pixels, heat: NDArray[np.float32], name: str, side: int) -> Pixels:
+    """A heat map over its picture; an empty one says what that means."""
+    tile = drawing.fit(drawing.overlay(pixels, heat), side, side)
+    size = _CAPTION if side == TILE else _NOTE
+    return tile if heat.any() else drawing.write_over(tile, empty_text(name), size)
 
 
 def _colour(told: Mapping[str, Any]) -> tuple[int, int, int]:
@@ -86,26 +104,39 @@ def draw_panel(example: Example) -> Pixels:
     """
     told = example.told
     pixels = example.pixels
+    predicted = str(told["predicted"])
     pictures = {
-        "what the classifier saw": pixels,
-        f"heat map for {told['predicted']}, the predicted class": drawing.overlay(
-            pixels, example.heat
+        "what the classifier saw": drawing.fit(pixels, TILE, TILE),
+        f"heat map for {predicted}, the predicted class": _heat_tile(
+            pixels, example.heat, predicted, TILE
         ),
-        "heat map for MEL, melanoma": drawing.overlay(pixels, example.melanoma_heat),
+        "heat map for MEL, melanoma": _heat_tile(
+            pixels, example.melanoma_heat, isic.MELANOMA, TILE
+        ),
     }
     lines = describe(told)
     top = _MARGIN + len(lines) * drawing.line_height(_TEXT) + _MARGIN // 2
     width = 2 * _MARGIN + 3 * TILE + 2 * _MARGIN // 2
-    height = top + TILE + drawing.line_height(_TEXT) + _MARGIN
+    height = top + TILE + 2 * drawing.line_height(_TEXT) + _MARGIN
     panel = np.full((height, width, 3), drawing.PAPER, np.uint8)
     for place, picture in enumerate(pictures.values()):
         left = _MARGIN + place * (TILE + _MARGIN // 2)
-        panel[top : top + TILE, left : left + TILE] = drawing.fit(picture, TILE, TILE)
+        panel[top : top + TILE, left : left + TILE] = picture
+    below = top + TILE + 4
     for place, caption in enumerate(pictures):
-        corner = (_MARGIN + place * (TILE + _MARGIN // 2), top + TILE + 4)
+        corner = (_MARGIN + place * (TILE + _MARGIN // 2), below)
         panel = drawing.write_text_lines(
-            panel, [caption], corner, size=14, width=TILE, first=drawing.QUIET, bold=False
+            panel, [caption], corner, size=_CAPTION, width=TILE, first=drawing.QUIET, bold=False
         )
+    panel = drawing.write_text_lines(
+        panel,
+        [f"{SCALED}: maps tell places, not strengths"],
+        (_MARGIN + TILE + _MARGIN // 2, below + drawing.line_height(_TEXT)),
+        size=_CAPTION,
+        width=2 * TILE,
+        first=drawing.QUIET,
+        bold=False,
+    )
     return drawing.write_text_lines(
         panel, lines, (_MARGIN, _MARGIN), size=_TEXT, width=width - 2 * _MARGIN, first=_colour(told)
     )
@@ -128,8 +159,8 @@ def draw_contact_sheet(examples: Sequence[Example], *, title: str) -> Pixels:
     ]
     rows = [_sheet_row(name, examples, columns) for name in known]
     how_to_read = (
-        "Each pair: what the classifier saw, and the heat map of the class it predicted.",
-        "Below: predicted class, its probability; P(MEL): calibrated melanoma probability.",
+        f"Each pair: what the classifier saw, heat map of the class it predicted; {SCALED}.",
+        "Below: raw probability of the predicted class, calibrated probability of melanoma (MEL).",
     )
     lines = (title, *how_to_read) if rows else (title,)
     headings = [
@@ -168,9 +199,10 @@ def _sheet_row(name: str, examples: Sequence[Example], columns: Sequence[int]) -
 def _sheet_cell(example: Example) -> Cell:
     told = example.told
     caption = (
-        f"{told['predicted']} {told['probability']:.3f}",
-        f"P(MEL) {number(told['melanoma_probability'])}",
+        f"{told['predicted']} {told['probability']:.3f} (raw)",
+        melanoma_text(told),
         metadata_text(told).replace("age ", ""),
     )
-    pictures = (example.pixels, drawing.overlay(example.pixels, example.heat))
+    heat = _heat_tile(example.pixels, example.heat, str(told["predicted"]), SHEET_TILE)
+    pictures = (example.pixels, heat)
     return Cell(pictures, caption, _colour(told))

@@ -15,6 +15,7 @@ from melanoma.explain.cam import Heat, compute_maps
 from melanoma.explain.figures import draw_checks
 from melanoma.explain.panels import Example
 from melanoma.explain.selection import COLUMNS, select_examples
+from melanoma.pages.numbers import counted
 
 if TYPE_CHECKING:
     from melanoma import config
@@ -134,7 +135,7 @@ def _facts(model: TrainedModel, count: int, method: str, subset: str, folds: int
     """Sentences that open the gallery."""
     settings = model.experiment.model
     sentences = [
-        f"{count} {subset} images which {model.experiment.name} ({settings.backbone}"
+        f"{counted(count, f'{subset} image')} which {model.experiment.name} ({settings.backbone}"
         f"{', with metadata' if settings.metadata else ''}) answered with most confidence, "
         "rightly or wrongly.",
         f"A heat map ({_METHODS[method]}) shows where the image raised the score of a class: "

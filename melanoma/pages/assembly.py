@@ -19,8 +19,9 @@ from melanoma.pages.document import (
     Table,
     to_html,
 )
-from melanoma.pages.numbers import number_text
-from melanoma.pages.plan import Page
+from melanoma.pages.headline import FIGURES
+from melanoma.pages.numbers import NO_INTERVAL, lacks_intervals, number_text
+from melanoma.pages.plan import SUBSETS, Page
 from melanoma.splits import PARTS
 
 _MEDIA = {".svg": "image/svg+xml", ".png": "image/png"}
@@ -35,6 +36,18 @@ _NAMES = frozenset({"figure", "point"})
 
 _TEXTS = dict.fromkeys(("image", "image_a", "image_b", "lesion_a", "lesion_b", "member"), "str")
 """Columns of the user's own names, which may look like numbers or like missing values."""
+
+_HEADINGS = {
+    # Resampled are lesions with their near-duplicates.
+    "groups": "lesions",
+    "f1": "F1",
+    "auroc": "AUROC",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "macro_auroc": "macro AUROC",
+    "melanoma_auroc": "melanoma AUROC",
+}
+"""Columns that are shown under another name."""
 
 _TITLES = {
     "predictive_values.csv": "Predictive values at other prevalences",
@@ -76,13 +89,19 @@ def build(page: Page, caption: str, results: Path, experiment: str = "") -> Docu
 
     title = page.title.lstrip("0123456789 ")
     heading = f"{title[0].upper()}{title[1:]}"
+    if page.name.endswith(f"_{page.subset}"):
+        heading += f", {SUBSETS[page.subset]}"
     tables = [_read(path) for path in paths(page.tables)]
     blocks: list[Block] = [Paragraph(" ".join(caption.split()))]
     if not tables or any(map(len, tables)):
         blocks += [picture(path, title) for path in paths(page.figures)]
     for path, table in zip(paths(page.tables), tables, strict=True):
         name = _title(path) or ("The numbers" if page.folded else "")
-        blocks.append(Table(table, page.empty, title=name, folded=page.folded))
+        shown = Table(table, page.empty, _HEADINGS, title=name, folded=page.folded)
+        # Several empty tables of a page have one sentence.
+        if len(table) or not any(isinstance(b, Table) and not len(b.table) for b in blocks):
+            blocks.append(shown)
+        blocks += [Paragraph(NO_INTERVAL)] if lacks_intervals(table) else []
     saved = paths([*page.tables, *page.files])
     blocks += [Download(path.name, path.read_bytes(), "text/csv") for path in saved]
     return Document(f"{heading}: {experiment}" if experiment else heading, tuple(blocks))
@@ -97,7 +116,9 @@ def _read(path: Path) -> pd.DataFrame:
     if path.name != "splits_audit.csv":
         table = pd.read_csv(path, dtype=_TEXTS, keep_default_na=False, na_values=[""])
         for column in _NAMES & set(table.columns):
-            table[column] = table[column].str.replace("_", " ")
+            table[column] = [
+                FIGURES.get(str(name), str(name).replace("_", " ")) for name in table[column]
+            ]
         return table.dropna(axis="columns", how="all") if len(table) else table
     # Counts and shares stand in one column: each number is written by itself.
     table = pd.read_csv(path, dtype="str", keep_default_na=False)

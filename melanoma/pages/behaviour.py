@@ -10,8 +10,15 @@ ul { margin: 6px 0; padding-left: 22px; max-width: 100ch; }
 .figure { display: block; max-width: 100%; height: auto; background: #fff; border-radius: 8px;
   cursor: zoom-in; }
 .figure.natural { max-width: none; cursor: zoom-out; }
-.scroll { overflow-x: auto; background: var(--card); border: 1px solid var(--line);
-  border-radius: 8px; width: fit-content; max-width: 100%; }
+:root { --shadow: rgb(0 0 0 / .35); }
+@media (prefers-color-scheme: dark) { :root { --shadow: rgb(255 255 255 / .4); } }
+/* A shadow at each edge beyond which there is more: the covers move with the table, it doesn't. */
+.scroll { overflow-x: auto; border: 1px solid var(--line); border-radius: 8px; width: fit-content;
+  max-width: 100%; background: linear-gradient(to right, var(--card) 50%, transparent) local,
+  linear-gradient(to left, var(--card) 50%, transparent) right local,
+  linear-gradient(to right, var(--shadow), transparent),
+  linear-gradient(to left, var(--shadow), transparent) right, var(--card);
+  background-repeat: no-repeat; background-size: 44px 100%, 44px 100%, 16px 100%, 16px 100%; }
 .table { margin: 12px 0; }
 th, td { padding: 4px 14px 4px 10px; border-bottom: 1px solid var(--line); vertical-align: top; }
 td { max-width: 60ch; }

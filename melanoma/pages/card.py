@@ -11,23 +11,25 @@ from typing import Any
 import pandas as pd
 
 from melanoma import isic
-from melanoma.notice import DATA_LICENCE, NO_MEDICAL_DEVICE
+from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
-    figures_table,
+    figures_blocks,
     images_text,
     model_text,
     point_text,
     sizes_text,
     training_text,
 )
+from melanoma.pages.numbers import NO_INTERVAL, counted, lacks_intervals
 
 NOT_OFFICIAL = (
     "The images are not the official ISIC 2019 training set: where they come from, whom they show "
     "and under what licence they may be used is for their owner to say."
 )
 
+_HEADINGS = {"auroc": "AUROC", "melanoma_auroc": "melanoma AUROC"}
 _CLASS_COLUMNS = ("class", "support", "recall", "precision", "auroc")
 _GROUP_COLUMNS = ("variable", "part", "images", "melanomas", "balanced_accuracy", "melanoma_auroc")
 
@@ -41,6 +43,7 @@ def document(
     provenance: Mapping[str, Any],
     models: Sequence[str],
     official: bool,
+    origin: str,
 ) -> Document:
     """The card of one experiment.
 
@@ -52,13 +55,14 @@ def document(
         provenance: provenance.json.
         models: the checkpoints, one a fold.
         official: trained on the official ISIC 2019 data, whose weaknesses are known.
+        origin: where the images come from, in a sentence.
     """
     subset = one.subsets[-1]
     blocks: list[Block] = [
         Paragraph(NO_MEDICAL_DEVICE),
         *_details(one, provenance, models),
         *_use(),
-        *_data(one, audit, official=official),
+        *_data(one, audit, origin),
         *_figures(one, subset, per_class),
         *_groups(subset, subgroups),
         *_caveats(one, audit, official=official),
@@ -103,7 +107,7 @@ def _use() -> list[Block]:
     ]
 
 
-def _data(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]:
+def _data(one: Evaluated, audit: pd.DataFrame, origin: str) -> list[Block]:
     excluded = one.experiment.training.exclude_sources
     texts = [
         f"It was {sizes_text(one, audit)}",
@@ -112,7 +116,7 @@ def _data(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]
     ]
     if excluded:
         texts.append(f"Left out of training, not of evaluation: sources {', '.join(excluded)}.")
-    texts.append(DATA_LICENCE if official else NOT_OFFICIAL)
+    texts.append(origin)
     return [Heading("Data"), *map(Paragraph, texts)]
 
 
@@ -127,21 +131,33 @@ def _figures(one: Evaluated, subset: str, per_class: pd.DataFrame) -> list[Block
             f"With 95 % intervals, resampled by lesion ({one.metrics['bootstrap']['resamples']} "
             f"resamples). {point_text(one)}"
         ),
-        Table(figures_table(one)),
+        *figures_blocks(one),
         Paragraph(f"By class, {subset} images:"),
-        Table(rows[shown]),
+        *_table(rows[shown]),
+    ]
+
+
+def _table(rows: pd.DataFrame, empty: str = "No rows.") -> list[Block]:
+    """A table, and why figures have no interval where some have one."""
+    return [
+        Table(rows, empty, _HEADINGS),
+        *([Paragraph(NO_INTERVAL)] if lacks_intervals(rows) else []),
     ]
 
 
 def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
-    rows = subgroups.loc[(subgroups["subset"] == subset) & subgroups["suppressed"].isna()]
+    every = subgroups.loc[subgroups["subset"] == subset]
+    rows = every.loc[every["suppressed"].isna()]
     shown = [
         c for c in rows.columns if c.removesuffix("_low").removesuffix("_high") in _GROUP_COLUMNS
     ]
     return [
         Heading("Subgroups"),
-        Paragraph("Groups too small to judge are left out; they are in subgroups.csv."),
-        Table(rows[shown], "No subgroup is large enough to judge."),
+        Paragraph(
+            f"{len(rows)} of {counted(len(every), 'subgroup')} of the {subset} images can be given "
+            "every figure; subgroups.csv holds the others too, and says what they lack."
+        ),
+        *_table(rows[shown], "No subgroup is large enough to judge."),
     ]
 
 

@@ -189,7 +189,9 @@ def _table(block: Table) -> str:
     note = f"<p>The first {ROWS_SHOWN} rows; the file has {more} more.</p>" if more > 0 else ""
     title = escape(block.title)
     inside = (
-        f'{_filters(shown)}<div class="scroll"><table><thead><tr>{head}</tr></thead>'
+        # Reached by the keyboard, whose arrows then move a wide table.
+        f'{_filters(shown)}<div class="scroll" tabindex="0" role="region" '
+        f'aria-label="{title or "The table"}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{note}"
     )
     if block.folded:

@@ -10,8 +10,9 @@ import pandas as pd
 
 from melanoma import config
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
-from melanoma.pages.numbers import with_interval
+from melanoma.pages.numbers import NO_INTERVAL, counted, with_interval
 from melanoma.pages.plan import SUBSETS
+from melanoma.split_audit import NO_LESION_ID
 
 FIGURES = {
     "balanced_accuracy": "balanced accuracy",
@@ -35,6 +36,7 @@ OPENING = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
 """What the report's first words hold, beside the figures at the threshold."""
 
 _NAN = float("nan")
+_NONE = "not defined"
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,14 @@ def figures_table(one: Evaluated) -> pd.DataFrame:
     return table
 
 
+def figures_blocks(one: Evaluated) -> list[Block]:
+    """The table of `figures_table`, and why figures have no interval where some have one."""
+    table = figures_table(one)
+    texts = [text for text in table[table.columns[1:]].to_numpy().ravel() if text != _NONE]
+    with_ends = sum("(" in text for text in texts)
+    return [Table(table), *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
+
+
 def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
     """What the default threshold reaches."""
     melanoma = one.metrics["melanoma"]
@@ -93,7 +103,7 @@ def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
 
 def _text(value: float | None, low: float | None, high: float | None) -> str:
     if value is None:
-        return "not defined"
+        return _NONE
     return with_interval(value, *(_NAN if end is None else end for end in (low, high)))
 
 
@@ -137,10 +147,11 @@ def images_text(images: config.Images) -> str:
 def training_text(training: config.Training, history: pd.DataFrame) -> str:
     """A training in words: its settings, and how many epochs it took."""
     epochs = history.groupby("fold")["epoch"].max() + 1
-    took = f"{epochs.min()}" if epochs.min() == epochs.max() else f"{epochs.min()}-{epochs.max()}"
+    least, most = epochs.min(), epochs.max()
+    took = counted(most, "epoch") if least == most else f"{least}-{most} epochs"
     left = ", ".join(training.exclude_sources)
     return (
-        f"{took} epochs of at most {training.max_epochs}, {training.loss} loss, "
+        f"{took} of at most {training.max_epochs}, {training.loss} loss, "
         f"batch {training.batch_size}, rate {training.lr:g}" + (f", without {left}" if left else "")
     )
 
@@ -153,10 +164,10 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
         audit: splits_audit.csv, as text.
     """
     first = audit[audit["fold"] == "0"].set_index("quantity")
-    counts = first.loc[["images", "lesions"]]
-    parts = [
-        f"trained on {counts['train']['images']} images of {counts['train']['lesions']} lesions"
-    ]
+    images, lesions, nameless = (
+        int(str(first.loc[quantity, "train"])) for quantity in ("images", "lesions", NO_LESION_ID)
+    )
+    parts = [f"trained on {_images_of_lesions(images, lesions, nameless)}"]
     for subset, verb in (("val", "validated on"), ("test", "tested on")):
         size = one.metrics["n"].get(subset)
         if size:
@@ -164,6 +175,18 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
     folds = audit["fold"].nunique()
     again = f" (the first of {folds} folds; validation is the union of all)" if folds > 1 else ""
     return f"{', '.join(parts[:-1])} and {parts[-1]}{again}. No lesion is in two parts."
+
+
+def _images_of_lesions(images: int, lesions: int, nameless: int) -> str:
+    """Numbers that add up: an image without a lesion id belongs to no known lesion."""
+    if not lesions:
+        return f"{counted(images, 'image')} without a lesion id"
+    if not nameless:
+        return f"{counted(images, 'image')} of {counted(lesions, 'lesion')}"
+    return (
+        f"{counted(images, 'image')} ({images - nameless} of {counted(lesions, 'known lesion')}, "
+        f"{nameless} without a lesion id)"
+    )
 
 
 def point_text(one: Evaluated) -> str:
@@ -190,7 +213,7 @@ def document(found: Sequence[Evaluated], audit: pd.DataFrame, caption: str) -> D
         blocks += [
             Heading(one.name),
             Paragraph(f"{one.name} was {sizes_text(one, audit)} {point_text(one)}"),
-            Table(figures_table(one)),
+            *figures_blocks(one),
         ]
     return Document("Headline figures", tuple(blocks))
 

@@ -10,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+NO_INTERVAL = "A figure without brackets has no interval: too few lesions for one."
+"""Below a table that `lacks_intervals`."""
+
 _SMALL = 0.01
 """Numbers below it get three significant digits instead of three decimals."""
 
@@ -38,6 +41,11 @@ class Grid:
 
     headings: tuple[str, ...]
     rows: tuple[tuple[Cell, ...], ...]
+
+
+def counted(number: int, thing: str) -> str:
+    """A number of things, e.g. "1 image" and "2 images"."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
 
 
 def number_text(value: float, *, whole: bool = False) -> str:
@@ -87,6 +95,16 @@ def grid(table: pd.DataFrame, names: Mapping[str, str] | None = None) -> Grid:
     headings = [known.get(column, column.replace("_", " ")) for column in shown]
     cells = [_cells(table, column, ends.get(column)) for column in shown]
     return Grid(tuple(headings), tuple(zip(*cells, strict=True)) if len(table) else ())
+
+
+def lacks_intervals(table: pd.DataFrame) -> bool:
+    """Whether some values have an interval and some, which then look the surest, have none."""
+    columns = [str(column) for column in table.columns]
+    pairs = [(column, ends) for column in columns if (ends := _ends(column, columns))]
+    known = [table[column].notna() for column, _ in pairs]
+    inside = [table[list(ends)].notna().all(axis=1) for _, ends in pairs]
+    bare = any((v & ~i).any() for v, i in zip(known, inside, strict=True))
+    return bool(bare and any(i.any() for i in inside))
 
 
 def _ends(column: str, columns: list[str]) -> tuple[str, str] | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +11,7 @@ import pandas as pd
 
 from melanoma import config, isic
 from melanoma.files import read_json, sha256_of, write_text
-from melanoma.notice import DATA_LICENCE
+from melanoma.notice import DATA_LICENCE, DRAWN, DRAWN_ATTRIBUTION
 from melanoma.pages import card as model_card
 from melanoma.pages import headline, plan
 from melanoma.pages import provenance as provenance_page
@@ -31,6 +32,7 @@ class Sources:
         audit: splits_audit.csv.
         provenance: provenance.json.
         ground_truth: of the training set, which tells whether it is the official one.
+        archive: of the training images, which tells whether they are drawn.
     """
 
     metrics: Sequence[Path]
@@ -40,6 +42,7 @@ class Sources:
     audit: Path
     provenance: Path
     ground_truth: Path
+    archive: Path
 
 
 def write_summary(
@@ -74,6 +77,7 @@ def write_summary(
     audit = pd.read_csv(sources.audit, dtype="str", keep_default_na=False)
     provenance = read_json(sources.provenance)
     official = is_official(sources.ground_truth)
+    origin = _origin(official, sources.archive)
     described = model_card.document(
         found[0],
         audit=audit,
@@ -82,6 +86,7 @@ def write_summary(
         provenance=provenance,
         models=models,
         official=official,
+        origin=origin,
     )
     documents: dict[str, Document] = {
         plan.HEADLINE.name: headline.document(found, audit, captions[plan.HEADLINE.caption]),
@@ -93,9 +98,26 @@ def write_summary(
     }
     for path, page in zip(pages, plan.SUMMARY, strict=True):
         write_text(path, to_html(documents[page.name]))
-    licence = DATA_LICENCE if official else model_card.NOT_OFFICIAL
-    write_text(opening, f"{headline.opening(found, audit)}\n{licence}\n")
+    write_text(opening, f"{headline.opening(found, audit)}\n{origin}\n")
     write_text(card, to_markdown(described))
+
+
+def _origin(official: bool, archive: Path) -> str:
+    """Where the images come from, in a sentence."""
+    if official:
+        return DATA_LICENCE
+    return DRAWN if is_drawn(archive) else model_card.NOT_OFFICIAL
+
+
+def is_drawn(archive: Path) -> bool:
+    """Whether an archive of images says that it was drawn, byte for byte."""
+    wanted = DRAWN_ATTRIBUTION.encode()
+    with zipfile.ZipFile(archive) as opened:
+        return any(
+            member.file_size == len(wanted) and opened.read(member) == wanted
+            for member in opened.infolist()
+            if member.filename.endswith("ATTRIBUTION.txt")
+        )
 
 
 def is_official(ground_truth: Path) -> bool:

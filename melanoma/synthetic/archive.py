@@ -12,6 +12,7 @@ import numpy as np
 
 from melanoma import isic
 from melanoma.files import atomic, write_text
+from melanoma.notice import DRAWN_ATTRIBUTION
 from melanoma.synthetic.scene import draw_image
 from melanoma.synthetic.tables import Case, draw_cases
 
@@ -31,10 +32,6 @@ processing are quick; the large ones are the commonest sizes of the official arc
 
 _QUALITY = 90
 _DATE = (2019, 5, 13, 0, 0, 0)
-_ATTRIBUTION = """\
-Drawn by melanoma.synthetic. These images show no patients and no photographs;
-they imitate the format of the ISIC 2019 challenge's files and nothing else.
-"""
 _LICENSE = "CC0 1.0 Universal: https://creativecommons.org/publicdomain/zero/1.0/\n"
 
 Progress = Callable[[int, int], None]
@@ -78,7 +75,7 @@ def write_archive(
         write_text(folder / f"{stem}_GroundTruth.csv", _ground_truth(cases, test=number == 1))
         write_text(folder / f"{stem}_Metadata.csv", _metadata(cases, test=number == 1))
         with atomic(folder / f"{stem}_Input.zip") as partial, zipfile.ZipFile(partial, "w") as out:
-            _add(out, f"{stem}_Input/ATTRIBUTION.txt", _ATTRIBUTION.encode())
+            _add(out, f"{stem}_Input/ATTRIBUTION.txt", DRAWN_ATTRIBUTION.encode())
             _add(out, f"{stem}_Input/LICENSE.txt", _LICENSE.encode())
             for case in cases:
                 jpeg = _jpeg(case, [seed, number], sizes)

@@ -4,13 +4,14 @@ import pandas as pd
 import pytest
 from test_evaluation_report import _write
 
+from melanoma import style
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
 from melanoma.evaluation import figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
-from melanoma.evaluation.figures import classes, groups
+from melanoma.evaluation.figures import calibrated, classes, groups, parts, training
 from melanoma.evaluation.report import evaluate
-from melanoma.files import write_table
+from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
 
 
@@ -49,6 +50,57 @@ def test_without_intervals_melanoma_or_test_part(tmp_path):
     assert all(_is_figure(tmp_path / name) for name in outputs.figure_files(["val"]))
 
 
+@pytest.mark.parametrize(
+    ("lows", "hollow", "words"),
+    [
+        ([0.2, 0.3], 0, ["bars: 95 %"]),
+        ([0.2, np.nan], 1, ["bars: 95 %", "too few lesions"]),
+        ([np.nan, np.nan], 2, ["hollow: no interval"]),
+    ],
+)
+def test_a_dot_without_a_bar_is_hollow(lows, hollow, words):
+    table = pd.DataFrame({"recall": [0.5, 1.0], "recall_low": lows, "recall_high": lows})
+    _, axes = style.new_figure(4, 4)
+    parts.dots(axes[0], table, "recall", [0.0, 1.0], colours="#000000")
+    faces = [line.get_markerfacecolor() for line in axes[0].lines if line.get_marker() == "o"]
+    assert faces.count("white") == hollow
+    note = parts.interval_note(table, ["recall"])
+    assert all(word in note for word in words)
+    assert ("too few" in note) == (hollow == 1)
+
+
+@pytest.fixture
+def drawn(monkeypatch):
+    """Figures by the path that they would have been written to."""
+    kept = {}
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: kept.update({path: figure}))
+    return kept
+
+
+def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, drawn):
+    table = pd.read_csv(numbers / "subgroups.csv")
+    metrics = read_json(numbers / "metrics.json")
+    every = table[table["subset"] == "test"]
+    known = every[every[list(groups.SUBGROUPS)].notna().any(axis=1)]
+    groups.draw_subgroups(table, metrics, "some", subset="test")
+    table[list(groups.SUBGROUPS)] = np.nan
+    groups.draw_subgroups(table, metrics, "none", subset="test")
+    assert len(drawn["some"].axes[0].get_yticklabels()) == len(known)
+    note = drawn["some"].get_supxlabel()
+    assert f"left out: {len(every) - len(known)} of {len(every)} subgroups" in note
+    assert "no subgroup is large" in drawn["none"].axes[0].texts[0].get_text()
+
+
+@pytest.mark.parametrize("figure", ["recall", "auroc"])
+def test_a_dot_at_either_end_is_whole(figure):
+    table = pd.DataFrame({figure: [0.0, 1.0], f"{figure}_low": 0.0, f"{figure}_high": 1.0})
+    _, axes = style.new_figure(13, 5, columns=5)
+    parts.limit(axes[0], table, figure)
+    low, high = axes[0].get_xlim()
+    assert low < 0
+    assert high > 1
+
+
 def _history(path, epochs, seed=0, memory=0):
     rng = np.random.default_rng(seed)
     columns = ["train_loss", "val_loss", *(f"val_{n}" for n in ("accuracy", "balanced_accuracy"))]
@@ -62,6 +114,32 @@ def _history(path, epochs, seed=0, memory=0):
     table["gpu_memory_mb"] = memory
     write_table(path, table)
     return path
+
+
+def test_bins_far_apart_are_not_joined(drawn):
+    bins = {"low": [0.0, 0.1, 0.8], "high": [0.1, 0.2, 0.9], "observed": 0.5}
+    ends = {"probability": [0.05, 0.15, 0.85], "observed_low": 0.4, "observed_high": 0.6}
+    table = pd.DataFrame(bins | ends | {"subset": "val", "n": 3, "of": "melanoma"})
+    table["probabilities"] = "raw"
+    summary = {kind: {"ece": None} for kind in ("raw", "calibrated")}
+    calibrated.draw_reliability(table, summary, "figure", "val")
+    lines = [line.get_xdata() for line in drawn["figure"].axes[1].lines]
+    np.testing.assert_array_equal(lines[1], [0.05, 0.15, np.nan, 0.85])
+    legend = drawn["figure"].axes[0].get_legend()
+    assert legend.get_window_extent().y0 >= drawn["figure"].axes[0].get_window_extent().y1
+
+
+@pytest.mark.parametrize(("length", "memory"), [(5, 0), (1, 0), (1, 9000)])
+def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
+    path = _history(tmp_path / "history.csv", length, 0, memory)
+    training.draw_history(training.join_histories([path]), "figure")
+    drawn["figure"].draw_without_rendering()
+    axes = drawn["figure"].axes
+    for axis in (axes[3], axes[4], axes[5] if memory else axes[2]):
+        labels = [tick.label1 for tick in axis.xaxis.get_major_ticks()]
+        assert any(label.get_visible() and label.get_text() for label in labels)
+    if length == 1:
+        assert [label.get_text() for label in axes[3].get_xticklabels()] == ["0"]
 
 
 @pytest.mark.parametrize(("lengths", "memory"), [((5,), 0), ((1,), 9000), ((4, 6), 9000)])

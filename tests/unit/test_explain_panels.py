@@ -39,12 +39,12 @@ def _example(**changes):
     [
         (
             {},
-            "Wrong: true class MEL (melanoma), predicted NV (melanocytic nevus), probability 0.91",
+            "Wrong: true class MEL (melanoma), predicted NV (melanocytic nevus)",
         ),
         ({"correct": True}, "Right: true class MEL"),
         ({"diagnosis": ""}, "ISIC_0000001: predicted NV"),
-        ({}, "calibrated melanoma probability 0.070 · ISIC_0000001"),
-        ({"melanoma_probability": math.nan}, "melanoma probability not calibrated"),
+        ({}, "probability of NV 0.910 (raw) · MEL 0.070 (calibrated) · ISIC_0000001"),
+        ({"melanoma_probability": math.nan}, "MEL not calibrated"),
         ({}, "age 55 · female · anterior torso"),
         ({"age": math.nan, "sex": "", "site": ""}, "age unknown · sex unknown · site unknown"),
     ],
@@ -66,6 +66,28 @@ def test_a_panel_holds_the_image_and_both_maps():
     )
     for tile, picture in zip(tiles, wanted, strict=True):
         np.testing.assert_array_equal(tile, drawing.fit(picture, side, side))
+
+
+@pytest.mark.parametrize("name", isic.CLASSES)
+def test_no_line_of_a_panel_is_cut(name):
+    told = _told(diagnosis="SCC", predicted=name, image="ISIC_0000001_downsampled")
+    lines = panels.describe(told)
+    faces = [drawing.font(18, bold=True), *[drawing.font(18)] * 2]
+    width = 3 * panels.TILE
+    assert all(face.getlength(line) < width for face, line in zip(faces, lines, strict=True))
+
+
+def test_an_empty_map_says_what_it_means():
+    full, plain = _example(), np.zeros((32, 32), np.float32)
+    empty = panels.Example(full.told, full.pixels, plain, full.melanoma_heat)
+    for draw in (panels.draw_panel, lambda one: panels.draw_contact_sheet([one], title="Maps")):
+        dark = [(draw(one) == drawing.INK).all(-1).sum() for one in (full, empty)]
+        assert dark[1] > dark[0] + 1000
+    words = '<span class="cam cam-predicted empty">no place raised the score of NV</span>'
+    assert words in _page([empty])
+    assert "no place raised" not in _page([full])
+    told = _told(predicted="MEL")
+    assert 'cam-melanoma empty">' in _page([panels.Example(told, full.pixels, plain, plain)])
 
 
 def test_the_sheet_has_a_row_for_each_class():
@@ -101,6 +123,13 @@ def test_heat_colours_get_lighter_with_heat():
     ramp = drawing.heat_picture(np.linspace(0, 1, 11, dtype=np.float32)[None])[0].astype(float)
     light = ramp @ [0.2126, 0.7152, 0.0722]
     assert (np.diff(light) > 0).all()
+
+
+def test_no_title_of_a_sheet_of_few_pictures_is_cut():
+    cell = drawing.Cell((explain_examples.pixels(1, 32)[0],))
+    title = ["A title", "A long sentence that tells what to look for in this sheet. " * 3]
+    sheet = drawing.draw_sheet([drawing.Row(("NV",), (cell,))], side=64, title=title)
+    assert sheet.shape[1] > drawing.font(18).getlength(title[1])
 
 
 def test_long_text_is_cut_to_its_width():

@@ -21,7 +21,7 @@ from melanoma.pages.document import (
     to_html,
     to_markdown,
 )
-from melanoma.pages.numbers import grid, number_text, with_interval
+from melanoma.pages.numbers import grid, lacks_intervals, number_text, with_interval
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -81,6 +81,21 @@ def test_columns_of_intervals_become_one():
     assert [row[2].number for row in shown.rows] == [0.5, None]
 
 
+@pytest.mark.parametrize(
+    ("values", "lows", "lacks"),
+    [
+        ([0.5, 1.0], [0.2, np.nan], True),
+        ([0.5, np.nan], [0.2, np.nan], False),
+        ([0.5, 1.0], [np.nan, np.nan], False),
+        ([0.5, 1.0], [0.2, 0.3], False),
+    ],
+)
+def test_a_figure_without_its_interval_is_noticed(values, lows, lacks):
+    table = pd.DataFrame({"recall": values, "recall_low": lows, "recall_high": lows})
+    assert lacks_intervals(table) is lacks
+    assert not lacks_intervals(table[["recall"]])
+
+
 def test_bins_are_no_intervals():
     assert grid(pd.DataFrame({"low": [0.0], "high": [0.1]})).headings == ("low", "high")
 
@@ -121,6 +136,13 @@ def test_everything_from_outside_is_escaped():
     )
     assert "<script>alert" not in page
     assert page.count("<script>") == 1
+
+
+def test_a_wide_table_is_moved_by_the_keyboard():
+    page = _page(Table(pd.DataFrame({"a": [1]}), title='A "title"'))
+    assert (
+        '<div class="scroll" tabindex="0" role="region" aria-label="A &quot;title&quot;">' in page
+    )
 
 
 def test_a_table_without_rows_says_so():
@@ -221,6 +243,35 @@ def test_without_rows_there_is_no_figure(results):
     assert "<img" in to_html(build(page, "", results))
 
 
+def test_several_empty_tables_have_one_sentence(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    for name in ("operating_points", "predictive_values"):
+        (folder / f"{name}.csv").write_text("point,groups\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "operating_points")
+    assert to_html(build(page, "", results, "fusion")).count("There is no melanoma") == 1
+
+
+def test_a_confusion_matrix_is_titled_with_its_subset(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    (folder / "confusion_val.svg").write_bytes(SVG)
+    (folder / "confusion_val.csv").write_text("true,MEL\nMEL,1\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "confusion_val")
+    assert build(page, "", results, "fusion").title == "Confusion matrix, validation: fusion"
+
+
+def test_the_resampled_unit_is_shown_as_lesions(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    (folder / "subgroups.svg").write_bytes(SVG)
+    (folder / "subgroups.csv").write_text("variable,part,groups\nsex,male,12\n")
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "subgroups")
+    text = to_html(build(page, "", results, "fusion"))
+    assert ">lesions</button>" in text
+    assert ">groups</button>" not in text
+
+
 def test_names_that_look_like_something_else_are_shown_as_they_are(results):
     path = results / "catalogue/train_duplicates.csv"
     path.write_text("image_a,image_b,similarity,lesion_a\n001,NA,0.75,\n002,1e5,,7.0\n")
@@ -237,7 +288,7 @@ def test_what_says_nothing_is_left_out(results):
         "experiment,figure,value,low,high,difference\nfusion,macro_f1,0.5,,,\n"
     )
     page = to_html(build(plan.COMPARISON, "", results))
-    assert "macro f1" in page
+    assert "macro F1" in page
     assert "difference" not in page
     assert ">0.500<" in page
 

@@ -1,12 +1,13 @@
 """Headline figures, the report's first words, the model card and the provenance to read."""
 
 import copy
+import zipfile
 
 import pandas as pd
 import pytest
 from docutils.core import publish_parts
 
-from melanoma import config, isic
+from melanoma import config, isic, notice
 from melanoma.files import write_json
 from melanoma.pages import card, headline, plan, provenance, summary
 from melanoma.pages.document import to_html, to_markdown
@@ -41,6 +42,7 @@ AUDIT = pd.DataFrame(
     [
         ("0", "images", "", "419", "91", "90", "600"),
         ("0", "lesions", "", "197", "47", "43", "287"),
+        ("0", "images without a lesion id", "", "34", "7", "6", "47"),
         ("0", "share of images whose lesion is in train", "image by image", "", ".6", ".544", ""),
     ],
     columns=["fold", "quantity", "value", "train", "val", "test", "all"],
@@ -71,6 +73,14 @@ def test_every_headline_figure_has_its_interval_or_a_word():
     assert table.loc["melanoma specificity, at the threshold", "test"] == "0.700"
 
 
+def test_a_figure_without_interval_says_why_where_others_have_one():
+    assert to_markdown(_card(official=True)).count("too few lesions for one") == 1
+    metrics = copy.deepcopy(METRICS) | {"intervals": {}}
+    for end in ("low", "high"):
+        metrics["melanoma"]["reached"]["test"]["sensitivity_90"][f"sensitivity_{end}"] = None
+    assert "too few lesions" not in to_markdown(_card(official=True, metrics=metrics))
+
+
 @pytest.mark.parametrize(
     ("overrides", "words"),
     [
@@ -90,10 +100,29 @@ def test_an_experiment_is_told_in_words(overrides, words):
 
 def test_sizes_are_told_for_one_and_for_several_folds():
     text = headline.sizes_text(_evaluated(), AUDIT)
-    assert text.startswith("trained on 419 images of 197 lesions, validated on 91 and tested on 90")
+    assert text.startswith(
+        "trained on 419 images (385 of 197 known lesions, 34 without a lesion id), "
+        "validated on 91 and tested on 90"
+    )
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
+    once = pd.DataFrame({"fold": [0], "epoch": [0]})
+    assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
+
+
+@pytest.mark.parametrize(
+    ("train", "words"),
+    [
+        (("419", "197", "0"), "419 images of 197 lesions,"),
+        (("3", "1", "2"), "3 images (1 of 1 known lesion, 2 without a lesion id),"),
+        (("1", "0", "1"), "1 image without a lesion id,"),
+    ],
+)
+def test_the_sizes_of_training_add_up(train, words):
+    audit = AUDIT.copy()
+    audit.loc[:2, "train"] = train
+    assert headline.sizes_text(_evaluated(), audit).startswith(f"trained on {words}")
 
 
 def test_without_melanoma_there_is_no_threshold():
@@ -122,6 +151,7 @@ def _card(*, official, metrics=METRICS):
         provenance=PROVENANCE,
         models=["results/training/fusion/fold0/model.ckpt"],
         official=official,
+        origin=notice.DATA_LICENCE if official else card.NOT_OFFICIAL,
     )
 
 
@@ -136,7 +166,7 @@ def test_the_card_claims_of_the_data_what_is_known(official):
     assert "54% of the test images" in text
     assert "calibration error" not in text
     assert "female" in text
-    assert "too few" not in text
+    assert "| male" not in text
     assert text.count("| MEL |") == 1
 
 
@@ -146,7 +176,11 @@ def test_provenance_is_read_key_by_key():
         assert text in page
 
 
-def test_the_summary_is_written_from_the_files(tmp_path):
+@pytest.mark.parametrize(
+    ("attribution", "origin"),
+    [(notice.DRAWN_ATTRIBUTION, notice.DRAWN), ("Our own.", card.NOT_OFFICIAL)],
+)
+def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     write_json(tmp_path / "metrics.json", METRICS)
     write_json(tmp_path / "provenance.json", PROVENANCE)
     _evaluated().history.to_csv(tmp_path / "history.csv")
@@ -157,6 +191,9 @@ def test_the_summary_is_written_from_the_files(tmp_path):
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
     (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
+    archive = tmp_path / "images.zip"
+    with zipfile.ZipFile(archive, "w") as opened:
+        opened.writestr("inner/ATTRIBUTION.txt", attribution)
     pages = [tmp_path / f"{page.name}.html" for page in plan.SUMMARY]
     summary.write_summary(
         [_evaluated().experiment],
@@ -168,6 +205,7 @@ def test_the_summary_is_written_from_the_files(tmp_path):
             audit=tmp_path / "audit.csv",
             provenance=tmp_path / "provenance.json",
             ground_truth=tmp_path / "truth.csv",
+            archive=archive,
         ),
         results=tmp_path,
         pages=pages,
@@ -178,7 +216,8 @@ def test_the_summary_is_written_from_the_files(tmp_path):
     )
     assert all("<h1>" in page.read_text() for page in pages)
     assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# Model card: fusion\n")
-    assert card.NOT_OFFICIAL in (tmp_path / "opening.rst").read_text()
+    for name in ("opening.rst", "MODEL_CARD.md"):
+        assert origin in (tmp_path / name).read_text()
 
 
 def test_the_official_data_are_told_by_their_checksum(tmp_path, monkeypatch):

@@ -49,6 +49,16 @@ def test_examples_of_each_class_one_of_a_lesion(tmp_path, drawn):
     assert table["image"].iloc[39] not in shown
 
 
+def test_lesions_of_a_class_are_counted_as_the_splits_count_them(tmp_path, drawn):
+    table = explain_examples.catalogue(40)
+    table = table.iloc[:6].assign(diagnosis="NV", lesion_id=["A", "A", "B", "", "", "C"])
+    sheets.class_examples(_store(table), table, tmp_path / "a.png")
+    table = table.assign(lesion_id="A")
+    sheets.class_examples(_store(table), table, tmp_path / "b.png")
+    labels = [rows[0].label[3:] for rows, *_ in drawn]
+    assert labels == [("3 lesions", "2 without id"), ("1 lesion",)]
+
+
 def _archive(path, count):
     """Images of skin, every second with dark lines across."""
     rng = np.random.default_rng(0)

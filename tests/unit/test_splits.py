@@ -370,6 +370,10 @@ def test_audit():
     assert int(first.loc[("images", ""), "all"]) == len(catalogue)
     lesions = catalogue["lesion_id"].nunique() - 1
     assert int(first.loc[("lesions", ""), "all"]) == lesions
+    nameless = [int(n) for n in first.loc[("images without a lesion id", ""), [*PARTS, "all"]]]
+    assert sum(nameless[:-1]) == nameless[-1] == (catalogue["lesion_id"] == "").sum() > 0
+    # Nothing ties two lesions here.
+    assert int(first.loc[("groups", ""), "all"]) == lesions + nameless[-1]
     nv = float(first.loc[("share of diagnosis", "NV"), "all"])
     assert nv == pytest.approx((catalogue["diagnosis"] == "NV").mean(), abs=1e-6)
     for quantity in ("diagnosis", "source", "sex", "age"):

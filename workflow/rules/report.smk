@@ -108,6 +108,7 @@ rule summary:
         audit="results/splits_audit.csv",
         provenance="results/provenance.json",
         ground_truth="resources/isic2019/train/ground_truth.csv",
+        archive=ancient("resources/isic2019/train/images.zip"),
     output:
         pages=pages_in_report(plan.SUMMARY),
         opening="results/pages/opening.rst",

@@ -14,6 +14,7 @@ from melanoma import style
 from melanoma.evaluation.figures import parts
 
 _KINDS = (("raw", "o", 1), ("calibrated", "s", 0))
+_LINE = ("probability", "observed")
 _TITLES = {"decision": "Predicted class", "melanoma": "Melanoma"}
 
 
@@ -42,10 +43,11 @@ def draw_reliability(
                 extra = f" (ECE {ece:.3f})" if of == "decision" and ece is not None else ""
                 _diagram(top, part, style.SERIES_COLOURS[colour], marker, kind + extra)
                 _histogram(bottom, part, style.SERIES_COLOURS[colour], kind)
-            top.set_title(f"{_TITLES[of]}, {parts.SUBSETS.get(subset, subset)}")
+            # Above the axes with the legend below it, where no point can be.
+            top.set_title(f"{_TITLES[of]}, {parts.SUBSETS.get(subset, subset)}", pad=28)
             top.set_ylim(-0.02, 1.02)
             top.set_xlim(-0.02, 1.02)
-            top.legend(loc="upper left")
+            top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
             bottom.set_xlabel("predicted probability")
         axes[0].set_ylabel("share that came true")
         axes[2].set_ylabel("images")
@@ -57,6 +59,11 @@ def _diagram(axis: Axes, part: pd.DataFrame, colour: str, marker: str, label: st
     errors = np.abs(
         part[["observed_low", "observed_high"]].to_numpy().T - part["observed"].to_numpy()
     )
+    # Nothing is known between bins that do not touch: no line joins them.
+    apart = part["low"].to_numpy()[1:] > part["high"].to_numpy()[:-1] + 1e-9
+    places = np.flatnonzero(apart) + 1
+    line = (np.insert(part[name].to_numpy(float), places, np.nan) for name in _LINE)
+    axis.plot(*line, color=colour)
     axis.errorbar(
         part["probability"],
         part["observed"],
@@ -64,6 +71,7 @@ def _diagram(axis: Axes, part: pd.DataFrame, colour: str, marker: str, label: st
         color=colour,
         marker=marker,
         markersize=6,
+        linestyle="none",
         elinewidth=1.2,
         label=label,
     )
@@ -80,7 +88,7 @@ def _histogram(axis: Axes, part: pd.DataFrame, colour: str, kind: str) -> None:
 
 
 def draw_decision_curve(table: pd.DataFrame, path: Path, *, subset: str) -> None:
-    """Net benefit of the model, of treating everyone and of treating no one.
+    """Net benefit of the model, of excising every lesion and of excising none.
 
     Args:
         table: decision_curve.csv.

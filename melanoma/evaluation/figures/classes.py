@@ -85,5 +85,6 @@ def draw_per_class(table: pd.DataFrame, path: Path, *, subset: str) -> None:
             parts.limit(axis, rows, name)
             axis.set_title(parts.name_of(name))
         parts.rows_axis(axes[0], labels, places)
-        figure.supxlabel(f"{parts.SUBSETS.get(subset, subset)}; {parts.INTERVAL_NOTE}", fontsize=11)
+        note = parts.interval_note(rows, PER_CLASS)
+        figure.supxlabel(f"{parts.SUBSETS.get(subset, subset)}; {note}", fontsize=11)
     style.save_figure(figure, path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
 from melanoma.evaluation.figures import parts
@@ -23,7 +24,7 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
     """
     names = [str(name) for name in table["experiment"].unique()]
     several = len(names) > 1
-    height = 1.6 + 0.45 * len(names) * (2 if several else 1) + (1.2 if several else 0)
+    height = 2.0 + 0.45 * len(names) * (2 if several else 1) + (1.2 if several else 0)
     figure, axes = style.new_figure(
         14, height, rows=2 if several else 1, columns=len(FIGURES), sharey="row"
     )
@@ -41,7 +42,7 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; {parts.INTERVAL_NOTE}, the same lesions for all;"
-            " open: zero lies in the interval",
+            "\nhollow: no interval, or one of a difference that contains zero",
             fontsize=11,
         )
     style.save_figure(figure, path)
@@ -53,8 +54,9 @@ def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     parts.dots(axis, table, name, places, colours=style.SERIES_COLOURS[0])
     axis.set_title(parts.name_of(name))
     axis.tick_params(axis="y", length=0)
-    low, high = table[[f"{name}_low", name, f"{name}_high"]].min().min(), 1.0
-    axis.set_xlim(max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0, high)
+    low = table[[f"{name}_low", name, f"{name}_high"]].min().min()
+    start = max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0
+    axis.set_xlim(*parts.with_margins(start))
 
 
 def differences(axis: Axes, rows: pd.DataFrame) -> None:
@@ -81,5 +83,7 @@ def differences(axis: Axes, rows: pd.DataFrame) -> None:
     columns = ["difference", "difference_low", "difference_high"]
     values = np.abs(rows[columns].to_numpy(np.float64))
     reach = np.nanmax(values) if not np.isnan(values).all() else 0.0
+    # Long numbers of neighbouring ticks would touch.
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
     if reach > 0:
         axis.set_xlim(-1.1 * reach, 1.1 * reach)

@@ -61,7 +61,8 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
             # Outside the axes, where no dot can be.
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
             figure.supxlabel(
-                f"thresholds from validation; upright line: the goal; {parts.INTERVAL_NOTE}",
+                "thresholds from validation; upright line: the goal; "
+                f"{parts.interval_note(table, columns)}",
                 fontsize=11,
             )
     style.save_figure(figure, path)
@@ -74,7 +75,7 @@ def _goals(points: pd.DataFrame) -> list[tuple[str, float]]:
 def draw_subgroups(
     table: pd.DataFrame, metrics: Mapping[str, Any], path: Path, *, subset: str
 ) -> None:
-    """Figures of every subgroup; the dashed line is the whole subset's.
+    """Figures of every subgroup that has one; the dashed line is the whole subset's.
 
     Args:
         table: subgroups.csv.
@@ -82,7 +83,9 @@ def draw_subgroups(
         path: the figure.
         subset: the one shown.
     """
-    rows = table[table["subset"] == subset].reset_index(drop=True)
+    every = table[table["subset"] == subset]
+    rows = every[every[list(SUBGROUPS)].notna().any(axis=1)].reset_index(drop=True)
+    left_out = len(every) - len(rows)
     places = _places(rows)
     overall: dict[str, float | None] = {name: metrics[subset].get(name) for name in _OVERALL}
     melanoma = metrics["melanoma"]
@@ -90,7 +93,7 @@ def draw_subgroups(
     for name in ("sensitivity", "specificity"):
         overall[f"{name}_at_point"] = point.get(name)
     figure, axes = style.new_figure(
-        15, 1.8 + 0.36 * (max(places) + 1), columns=len(SUBGROUPS), sharey=True
+        15, 2.4 + 0.36 * (max(places, default=0.0) + 1), columns=len(SUBGROUPS), sharey=True
     )
     with style.styled():
         for axis, name in zip(axes, SUBGROUPS, strict=True):
@@ -100,10 +103,14 @@ def draw_subgroups(
                 axis.axvline(value, color=style.SERIES_COLOURS[1], linestyle="--", linewidth=1.5)
             parts.limit(axis, rows, name)
             axis.set_title(parts.name_of(name).replace(" ", "\n", 1))
-        parts.rows_axis(axes[0], [_label(row) for _, row in rows.iterrows()], places)
+        if places:
+            parts.rows_axis(axes[0], [_label(row) for _, row in rows.iterrows()], places)
+        else:
+            parts.note(axes[0], "no subgroup is large enough to judge")
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; sensitivity and specificity"
-            f" at the default operating point;\n{parts.INTERVAL_NOTE}; no dots: too few images",
+            f" at the default operating point;\n{parts.interval_note(rows, SUBGROUPS)};\n"
+            f"too small to judge and left out: {left_out} of {len(every)} subgroups",
             fontsize=11,
         )
     style.save_figure(figure, path)

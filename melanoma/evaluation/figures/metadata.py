@@ -24,7 +24,7 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
     labels = [label.replace("all hidden", "all fields hidden") for label in labels]
     places = [float(place) for place in range(len(labels))]
     figure, axes = style.new_figure(
-        14, 2.0 + 0.42 * max(len(labels), 1), columns=len(FIGURES), sharey=True
+        14, 2.3 + 0.42 * max(len(labels), 1), columns=len(FIGURES), sharey=True
     )
     with style.styled():
         for axis, name in zip(axes, FIGURES, strict=True):
@@ -40,7 +40,7 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"difference to the metadata as they are (in brackets), {parts.SUBSETS[subset]};\n"
-            f"{parts.INTERVAL_NOTE}; open: zero lies in the interval",
+            f"{parts.INTERVAL_NOTE}; hollow: no interval, or zero lies in it",
             fontsize=11,
         )
     style.save_figure(figure, path)

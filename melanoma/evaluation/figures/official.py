@@ -48,7 +48,8 @@ def draw_recalls(scores: pd.DataFrame, per_class: pd.DataFrame, path: Path) -> N
         nine = per_class[(per_class["images"] == "all") & (per_class["score"] == "nine_class")]
         labels = [f"{row['class']}  (n = {row['n']})" for _, row in nine.iterrows()]
         parts.rows_axis(axes[0], labels, [float(place) for place in range(len(nine))])
-        figure.supxlabel("official test; dashed: their mean; bars: 95 % intervals", fontsize=11)
+        note = parts.interval_note(per_class[per_class["images"] == "all"], ["recall"])
+        figure.supxlabel(f"official test; dashed: their mean; {note}", fontsize=11)
     style.save_figure(figure, path)
 
 

@@ -19,7 +19,7 @@ NAMES = {
     "weighted_f1": "weighted F1",
     "macro_auroc": "macro AUROC",
     "melanoma_auroc": "melanoma AUROC",
-    "melanoma_sensitivity": "melanoma sensitivity",
+    "melanoma_sensitivity": "melanoma sensitivity,\nby predicted class",
     "sensitivity_at_point": "sensitivity",
     "specificity_at_point": "specificity",
     "auroc": "AUROC",
@@ -29,6 +29,34 @@ NAMES = {
 """Figures as they are spelt on axes; others by their own name."""
 
 INTERVAL_NOTE = "bars: 95 % intervals, resampled by lesion"
+
+
+_MARGIN = 0.04
+"""Of an axis, as a share of its length: half a dot in the narrowest panel."""
+
+_BARE_NOTE = "hollow, no bar: too few lesions for an interval"
+
+
+def interval_note(table: pd.DataFrame, figures: Sequence[str]) -> str:
+    """What the bars are, and why a dot has none.
+
+    Args:
+        table: as `dots` takes it.
+        figures: the columns shown.
+    """
+    bare = [_bare(table, figure) for figure in figures]
+    known = [table[figure].notna() for figure in figures]
+    if not any(one.any() for one in bare):
+        return INTERVAL_NOTE
+    if all((one == other).all() for one, other in zip(bare, known, strict=True)):
+        return "hollow: no interval"
+    return f"{INTERVAL_NOTE};\n{_BARE_NOTE}"
+
+
+def _bare(table: pd.DataFrame, figure: str) -> pd.Series[bool]:
+    """Which values have no interval."""
+    ends = table[[f"{figure}_low", f"{figure}_high"]]
+    return table[figure].notna() & ends.isna().any(axis=1)
 
 
 def name_of(figure: str) -> str:
@@ -46,7 +74,9 @@ def dots(
     label: str | None = None,
     marker: str = "o",
 ) -> None:
-    """Values as dots with their intervals, horizontally.
+    """Values as dots with their intervals, horizontally; hollow ones have none.
+
+    A dot without a bar would else look like the surest of all.
 
     Args:
         axis: to draw in.
@@ -61,7 +91,10 @@ def dots(
     values = table[[f"{figure}_low", figure, f"{figure}_high"]].to_numpy(np.float64)
     for place, hue, (low, value, high) in zip(places, hues, values, strict=True):
         axis.plot([low, high], [place, place], color=hue, linewidth=2.0, solid_capstyle="round")
-        axis.plot([value], [place], marker, color=hue, markersize=7, label=label)
+        inside = "white" if np.isnan(low) or np.isnan(high) else hue
+        axis.plot(
+            [value], [place], marker, color=hue, markersize=7, markerfacecolor=inside, label=label
+        )
         label = None
 
 
@@ -72,11 +105,20 @@ def rows_axis(axis: Axes, labels: Sequence[str], places: Sequence[float]) -> Non
 
 
 def limit(axis: Axes, table: pd.DataFrame, figure: str) -> None:
-    """Show a figure's whole range; of an area under the ROC curve only what beats chance."""
+    """Show a figure's whole range; of an area under the ROC curve only what beats chance.
+
+    The margins are as wide as a dot, which else would be cut in half.
+    """
     lowest = table[[figure, f"{figure}_low"]].min().min()
     start = 0.5 if figure.endswith("auroc") and not lowest < 0.5 else 0.0
-    axis.set_xlim(start, 1.0 + 0.02 * (1.0 - start))
+    axis.set_xlim(*with_margins(start))
     axis.tick_params(axis="y", length=0)
+
+
+def with_margins(start: float) -> tuple[float, float]:
+    """Ends of an axis from `start` to 1 with room for a dot at either."""
+    margin = _MARGIN * (1.0 - start)
+    return start - margin, 1.0 + margin
 
 
 def note(axis: Axes, text: str) -> None:

@@ -73,8 +73,13 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
         if not table["gpu_memory_gb"].any():
             axes[5].clear()
             parts.note(axes[5], "no GPU: trained on the CPU")
+            axes[2].tick_params(axis="x", labelbottom=True)
         # Last, since clearing one of axes that share their epochs resets them all.
         axes[0].xaxis.set_major_locator(MaxNLocator(integer=True))
+        first, last = table["epoch"].min(), table["epoch"].max()
+        if first == last:
+            axes[0].set_xlim(first - 0.5, last + 0.5)
+            axes[0].set_xticks([first])
         folds = table["fold"].nunique()
         note = f"; one line for each of {folds} folds" if folds > 1 else ""
         figure.supxlabel(f"epoch{note}; dotted: the backbone starts to learn", fontsize=11)
