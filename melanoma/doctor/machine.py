@@ -107,23 +107,28 @@ def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
 
 
 def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding:
-    if target.exists():
-        return ok(f"{what}: {target.relative_to(here.folder)}")
     url = _url(source)
-    if url:
-        if here.reachable(url):
-            return ok(f"{what}: can be fetched from {url}")
-        place = target.relative_to(here.folder)
-        return error(
-            f"{what}: neither {place} nor an answer from {url}",
-            f"fetch it where there is internet and copy it to {place}",
-        )
+    if not url:
+        return _local(what, source, here)
+    place = target.relative_to(here.folder)
+    if target.exists():
+        return ok(f"{what}: {url}, in {place} already")
+    if here.reachable(url):
+        return ok(f"{what}: can be fetched from {url}")
+    return error(
+        f"{what}: neither {place} nor an answer from {url}",
+        f"fetch it where there is internet and copy it to {place}",
+    )
+
+
+def _local(what: str, source: str, here: Surroundings) -> Finding:
+    """A file of this machine: itself, since what an earlier run linked may be another one."""
     try:
         path = here.folder / local_path(source)
     except InputError as problem:
         return error(what, str(problem))
     if path.is_file():
-        return ok(f"{what}: {path}")
+        return ok(f"{what}: {source}")
     return error(
         f"{what}: the file {path} doesn't exist",
         "correct the path; relative ones start from the working directory",

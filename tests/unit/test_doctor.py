@@ -256,6 +256,18 @@ def test_disk_counts_only_what_is_still_to_come(here: Surroundings) -> None:
     assert problems(findings) == []
 
 
+def test_a_missing_archive_is_told_though_an_earlier_run_linked_one(here: Surroundings) -> None:
+    for name in ("images.zip", "ground_truth.csv"):
+        linked = here.folder / "resources/isic2019/train" / name
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        (here.folder / name).touch()
+        linked.symlink_to(here.folder / name)
+    train = {"images": "mine/gone.zip", "ground_truth": "ground_truth.csv"}
+    findings = doctor.diagnose(settings(data={"train": train}), here)
+    assert "mine/gone.zip doesn't exist" in only(findings).what
+    assert "data.train.ground_truth: ground_truth.csv" in [each.what for each in findings]
+
+
 @pytest.mark.parametrize("spelling", ["w/mine.pth", "file:w/mine.pth", "{}/w/mine.pth"])
 def test_local_weights(here: Surroundings, spelling: str) -> None:
     configured = settings(model={"weights": spelling.format(here.folder)})
