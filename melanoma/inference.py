@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+YES, NO = "yes", "no"
+"""Whether the calibrated probability of melanoma reaches the operating point's threshold."""
 UNCALIBRATED = "uncalibrated"
 UNDECIDED = "undecided"
 """Words instead of a decision: no decision.json; one without operating points."""
@@ -283,7 +285,7 @@ def _decide(table: pd.DataFrame, point: str, threshold: float) -> pd.DataFrame:
     probability = table[CALIBRATED.format(isic.MELANOMA)]
     table["operating_point"] = point
     table["threshold"] = threshold
-    table["melanoma"] = np.where(probability >= threshold, "yes", "no")
+    table["melanoma"] = np.where(probability >= threshold, YES, NO)
     if not point:
         table["melanoma"] = np.where(probability.isna(), UNCALIBRATED, UNDECIDED)
     table.loc[table["error"] != "", "melanoma"] = ""

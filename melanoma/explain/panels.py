@@ -62,14 +62,17 @@ def number(probability: float) -> str:
 
 def describe(told: Mapping[str, Any]) -> tuple[str, ...]:
     """Lines of text that tell of an example; the first is the verdict."""
-    predicted = f"predicted {class_name(told['predicted'])}, probability {told['probability']:.3f}"
-    melanoma = f"calibrated melanoma probability {number(told['melanoma_probability'])}"
+    predicted = f"predicted {class_name(told['predicted'])}"
+    probabilities = (
+        f"raw probability of {told['predicted']} {told['probability']:.3f} · "
+        f"calibrated melanoma probability {number(told['melanoma_probability'])}"
+    )
     first = f"{told['image']}: {predicted}"
     if told["diagnosis"]:
         verdict = "Right" if told["correct"] else "Wrong"
         first = f"{verdict}: true class {class_name(told['diagnosis'])}, {predicted}"
-        melanoma = f"{melanoma} · {told['image']}"
-    return first, melanoma, metadata_text(told)
+        probabilities = f"{probabilities} · {told['image']}"
+    return first, probabilities, metadata_text(told)
 
 
 def _colour(told: Mapping[str, Any]) -> tuple[int, int, int]:

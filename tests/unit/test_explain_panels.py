@@ -37,10 +37,8 @@ def _example(**changes):
 @pytest.mark.parametrize(
     ("changes", "expected"),
     [
-        (
-            {},
-            "Wrong: true class MEL (melanoma), predicted NV (melanocytic nevus), probability 0.91",
-        ),
+        ({}, "Wrong: true class MEL (melanoma), predicted NV (melanocytic nevus)\n"),
+        ({}, "raw probability of NV 0.910 · calibrated melanoma probability 0.070"),
         ({"correct": True}, "Right: true class MEL"),
         ({"diagnosis": ""}, "ISIC_0000001: predicted NV"),
         ({}, "calibrated melanoma probability 0.070 · ISIC_0000001"),
