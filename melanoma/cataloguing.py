@@ -15,7 +15,8 @@ from melanoma.duplicates import find_duplicates, join_groups
 from melanoma.errors import InputError
 from melanoma.isic import WEIGHT_COLUMNS, source_of
 from melanoma.official import SetName, read_ground_truth, read_metadata
-from melanoma.tables import SHOWN, Problems, too_many
+from melanoma.tables import Problems, too_many
+from melanoma.wording import SHOWN, counted, first_few
 
 _LOG = logging.getLogger(__name__)
 
@@ -174,6 +175,16 @@ def _compare_images(
         problems.note("no image in the archive: left out", file=path, row=rows[image], image=image)
     _stop_if_many(bare, len(truth), f"have no row in {path}; is it of another set?", archive)
     _stop_if_many(absent, len(truth), f"are not in {archive}; is it of another set?", path)
+    _tell_left_out(
+        bare,
+        "image of the archive has no row in the ground truth",
+        "images of the archive have no row in the ground truth",
+    )
+    _tell_left_out(
+        absent,
+        "row of the ground truth has no image in the archive",
+        "rows of the ground truth have no image in the archive",
+    )
     for entry in seen[(seen["error"] != "") & seen["image"].isin(rows)].to_dict("records"):
         problems.note(
             f"unreadable, in quarantine: {entry['error']}",
@@ -183,11 +194,16 @@ def _compare_images(
         )
 
 
+def _tell_left_out(images: list[str], one: str, several: str) -> None:
+    """Warn of images that are lost, since few read the audit table."""
+    if images:
+        told = counted(len(images), one, several)
+        _LOG.warning("%s: left out (%s)", told, first_few(images))
+
+
 def _stop_if_many(images: list[str], of: int, what: str, path: Path) -> None:
     if too_many(len(images), of):
-        shown = ", ".join(images[:SHOWN])
-        more = f" and {len(images) - SHOWN} more" if len(images) > SHOWN else ""
-        raise InputError(f"{path}: {len(images)} images {what}: {shown}{more}")
+        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}")
 
 
 def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:

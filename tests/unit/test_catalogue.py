@@ -148,7 +148,7 @@ def test_test_set_carries_unknowns_and_weights(official):
     assert (table["score_weight"] == 1).all()
 
 
-def test_lost_images_are_noted(official):
+def test_lost_images_are_noted(official, caplog):
     del official.images["ISIC_0000002"]
     del official.truth["ISIC_0000004"]
     del official.lesions["ISIC_0000006"]
@@ -163,6 +163,10 @@ def test_lost_images_are_noted(official):
     }
     left = sorted(set(official.truth) & set(official.images))
     assert catalogue.table["image"].tolist() == left
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == [
+        "1 image of the archive has no row in the ground truth: left out (ISIC_0000004)",
+        "1 row of the ground truth has no image in the archive: left out (ISIC_0000002)",
+    ]
 
 
 @pytest.mark.parametrize(
