@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -28,6 +29,7 @@ def build_catalogue(
     inspected: Sequence[pd.DataFrame | Path | str],
     *,
     kind: SetName = "train",
+    sources: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Join everything that is known of a set into one typed table.
 
@@ -38,6 +40,8 @@ def build_catalogue(
         inspected: tables of `melanoma.inspection.inspect_shard`, or CSV files of them, for all
             shards in any order.
         kind: train or test.
+        sources: where images, ground_truth and metadata come from, as configured; errors name
+            it behind the file.
 
     Returns:
         The catalogue, its audit, what is in quarantine and the near-duplicate pairs. The same
@@ -49,6 +53,31 @@ def build_catalogue(
             `melanoma.tables.too_many` allows that are unreadable, without a row or without a
             file; shards that do not fit the archive.
     """
+    paths = {"images": archive, "ground_truth": ground_truth, "metadata": metadata}
+    with _naming({str(paths[name]): source for name, source in (sources or {}).items()}):
+        return _build(ground_truth, metadata, archive, inspected, kind)
+
+
+@contextlib.contextmanager
+def _naming(sources: Mapping[str, str]) -> Iterator[None]:
+    """Where an error names a file, name its source too: that is the one to mend."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for path, source in sources.items():
+            if path != source:
+                text = text.replace(path, f"{path} ({source})", 1)
+        raise InputError(text) from None
+
+
+def _build(
+    ground_truth: Path | str,
+    metadata: Path | str | None,
+    archive: Path | str,
+    inspected: Sequence[pd.DataFrame | Path | str],
+    kind: SetName,
+) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
     fields = _fields(metadata, truth, kind, problems)

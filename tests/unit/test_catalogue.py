@@ -185,6 +185,18 @@ def test_many_lost_images_stop_the_run(official, where, message):
         official.build()
 
 
+def test_errors_name_where_a_file_comes_from(official):
+    first = next(iter(official.truth))
+    official.truth[first] = "XYZ"
+    sources = {"ground_truth": "mine/diagnoses.csv", "metadata": str(official.folder / "meta.csv")}
+    with pytest.raises(InputError, match=r"truth\.csv \(mine/diagnoses\.csv\): row 2, image"):
+        official.build(sources=sources)
+    official.truth[first] = "NV"
+    official.lesions = dict.fromkeys(official.lesions, "HAM_0000001")
+    with pytest.raises(InputError, match=r"meta\.csv: 8 problems"):
+        official.build(sources=sources)
+
+
 def test_archive_of_another_set_stops_the_run(official):
     for i in range(12):
         official.images[f"OTHER_{i}"] = encode(picture(100 + i))

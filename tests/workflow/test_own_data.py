@@ -51,4 +51,5 @@ def test_a_broken_table_ends_with_the_row_that_is_wrong(folder):
     end = result.stderr[result.stderr.index("Stopped before the end") :]
     assert result.returncode != 0
     assert "catalogue" in end
-    assert "row 3, column NV, image b: found '2'" in end
+    source = "ground_truth.csv (mine/diagnoses.csv): row 3, column NV, image b: found '2'"
+    assert source in end

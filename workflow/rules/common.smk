@@ -77,6 +77,12 @@ def get_source(wildcards):
     return getattr(data_set, wildcards.file.split(".")[0])
 
 
+def get_sources(wildcards, resources):
+    """Where a set's files come from, for messages: `resources` keeps it out of rerun triggers."""
+    data_set = getattr(CONFIG.data, wildcards.set)
+    return data_set.model_dump(exclude_none=True) if data_set else {}
+
+
 def get_metadata(wildcards):
     """The metadata table of a set, where it has one."""
     data_set = getattr(CONFIG.data, wildcards.set)

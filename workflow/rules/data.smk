@@ -106,6 +106,7 @@ rule catalogue:
     params:
         code=code_version("melanoma.cataloguing"),
         metadata=lambda wildcards: bool(get_metadata(wildcards)),
+        sources=get_sources,
     message:
         "Joining the tables of the {wildcards.set} set"
     script:
