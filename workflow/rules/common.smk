@@ -93,6 +93,11 @@ def get_metadata(wildcards):
     )
 
 
+def get_shard_number(wildcards, resources):
+    """A shard as people count, for messages; no reason to run again, as `get_sources` says."""
+    return int(wildcards.shard) + 1
+
+
 def get_inspected_shards(wildcards):
     """Every shard of one set's inspection."""
     return expand(

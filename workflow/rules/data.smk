@@ -55,8 +55,9 @@ rule inspect:
         **cluster.inspect_resources(),
     params:
         code=code_version("melanoma.inspection"),
+        number=get_shard_number,
     message:
-        "Inspecting {wildcards.set} images, shard {wildcards.shard} of {wildcards.shards}"
+        "Inspecting {wildcards.set} images, shard {params.number} of {wildcards.shards}"
     script:
         "../../scripts/inspect.py"
 
