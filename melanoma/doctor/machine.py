@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from melanoma.backbones import BACKBONES
 from melanoma.cluster import needs
-from melanoma.config import Config, DataSet, Experiment
+from melanoma.config import Config, DataSet, Experiment, Model
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
 from melanoma.download import local_path
@@ -92,18 +93,30 @@ def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
 
 
 def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
-    """Pretrained weights of every experiment: there, or to be fetched."""
+    """Backbone of every experiment: known, and its weights there or to be fetched."""
     seen = set()
     for each in experiments(config):
         try:
+            _check_backbone(each.model)
             file = weights_file(each.model)
             source = weights_source(each.model) if file else ""
         except InputError as problem:
-            yield error(f"experiment {each.name}: {problem}", "set model.weights")
+            yield error(
+                f"experiment {each.name}: {problem}", "correct model.backbone, or as it says"
+            )
             continue
         if file and source not in seen:
             seen.add(source)
             yield _source("weights", source, here.folder / "resources/weights" / file, here)
+
+
+def _check_backbone(model: Model) -> None:
+    """Ask torchvision for a backbone that isn't among the tested ones, which it surely has."""
+    if model.image and model.backbone not in BACKBONES:
+        # Takes seconds to load.
+        from melanoma.model import check_backbone
+
+        check_backbone(model.backbone)
 
 
 def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding:

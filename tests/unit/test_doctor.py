@@ -304,6 +304,13 @@ def test_backbone_without_known_weights(here: Surroundings) -> None:
     assert "vgg11" in found.what
 
 
+def test_a_backbone_that_torchvision_does_not_have(here: Surroundings) -> None:
+    misspelt = {"backbone": "resnet51", "pretrained": False}
+    assert "did you mean 'resnet" in only(doctor.diagnose(settings(model=misspelt), here)).what
+    other = {"backbone": "vgg11", "pretrained": False}
+    assert problems(doctor.diagnose(settings(model=other), here)) == []
+
+
 def rank(number: int, ranks: int = 4, **found: Any) -> dict[str, Any]:
     return {
         "rank": number,

@@ -16,6 +16,10 @@ from snakemake.logging import logger
 try:
     CONFIG = settings.parse(config)
     EXPERIMENTS = {name: CONFIG.experiment(name) for name in CONFIG.experiments}
+    # Asked here, since in an input function the error would come with a traceback.
+    WEIGHTS = {
+        name: weights.weights_file(each.model) for name, each in EXPERIMENTS.items()
+    }
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -131,7 +135,7 @@ def get_recipe(wildcards):
 
 def get_weights(wildcards):
     """The pretrained backbone's weights, where the experiment starts from them."""
-    file = weights.weights_file(EXPERIMENTS[wildcards.experiment].model)
+    file = WEIGHTS[wildcards.experiment]
     return f"resources/weights/{file}" if file else []
 
 
