@@ -308,9 +308,13 @@ def _run_doctor(options: argparse.Namespace) -> int:
     from melanoma import doctor
     from melanoma.config import read
 
+    if not options.config.exists():
+        raise InputError(
+            f"no {options.config} here; go to the folder of the run, or name one with --config"
+        )
     here = doctor.surroundings(Path.cwd(), options.profile)
     findings = doctor.diagnose(read(options.config), here, deep=options.deep)
-    sys.stdout.write(doctor.render(findings))
+    sys.stdout.write(doctor.render(findings) + doctor.verdict(findings, here) + "\n")
     return 1 if doctor.failed(findings) else 0
 
 

@@ -56,12 +56,22 @@ def check_gpu(
             "train on a machine with an NVIDIA driver, or set training.accelerator: auto",
         )
     elif any(each.training.gpus_per_node for each in trained):
+        seconds = max(needs.cpu_epoch_seconds(each, here.cores) for each in trained)
         yield warning(
-            "no GPU here: training runs on the CPU",
-            "fine for the demo; the full data set needs a GPU or a cluster",
+            f"no GPU here: training runs on the CPU, where an epoch of {needs.OFFICIAL_IMAGES:,} "
+            f"images, as the official set has, takes {_in_words(seconds)}",
+            "fine for small sets such as the demo; else use a machine with a GPU, or a cluster",
         )
     else:
         yield ok("no GPU here, and none configured")
+
+
+def _in_words(seconds: float) -> str:
+    """A rough time: more is not known before it was tried."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if minutes < 2:
+        return "a minute or two"
+    return f"about {minutes} minutes" if minutes < 90 else f"about {hours} hours"
 
 
 def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
@@ -89,7 +99,15 @@ def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
         for kind in ("images", "ground_truth", "metadata"):
             source = getattr(data_set, kind)
             if source is not None:
-                yield _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+                found = _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+                yield _only_official(found) if name == "test" else found
+
+
+def _only_official(found: Finding) -> Finding:
+    """An error in a file of the test set, which the default target does without."""
+    if found.level != "error":
+        return found
+    return warning(f"{found.what} (needed for results/official alone)", found.cure)
 
 
 def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:

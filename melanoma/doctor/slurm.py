@@ -11,12 +11,15 @@ from melanoma.cluster import needs
 from melanoma.config import Config, Experiment
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.machine import experiments
-from melanoma.doctor.surroundings import NOT_FOUND, Profile, Surroundings
+from melanoma.doctor.surroundings import NOT_FOUND, Answer, Profile, Surroundings
 
 COMMANDS = ("sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
 PROFILE_KEY = "in workflow/profiles/default/config.yaml"
 GPU_TYPE = re.compile(r"[A-Za-z0-9_.]*")
 """What the executor accepts as a type of GPU."""
+
+NO_CONFIGURATION = "Could not establish a configuration source"
+"""What SLURM's commands say where they are installed but no cluster is set up for them."""
 
 
 class ControllerError(Exception):
@@ -54,7 +57,7 @@ class Cluster:
         command = ["scontrol", "show", what, *(["-o"] if what != "config" else [])]
         answer = self.here.run(command)
         if answer.status:
-            raise ControllerError((answer.err or answer.out or "no answer").strip())
+            raise ControllerError(_last_line(answer) or "no answer")
         return answer.out
 
     @cached_property
@@ -83,6 +86,19 @@ class Cluster:
     def nodes_of(self, partition: str) -> list[Node]:
         """Nodes of a partition."""
         return [node for node in self.nodes if partition in node.partitions]
+
+
+def is_here(here: Surroundings) -> bool:
+    """Whether there is a cluster; its commands alone, as a package installs them, are none."""
+    if here.run(["sinfo", "--version"]).status == NOT_FOUND:
+        return False
+    answer = here.run(["scontrol", "show", "config"])
+    return NO_CONFIGURATION not in answer.err + answer.out
+
+
+def _last_line(answer: Answer) -> str:
+    """What a command complains of in the end; the lines before it are of its parts."""
+    return (answer.err or answer.out).strip().rpartition("\n")[2]
 
 
 def _fields(line: str) -> dict[str, str]:
