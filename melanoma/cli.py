@@ -292,8 +292,11 @@ def _run_predict(options: argparse.Namespace) -> int:
         tta=options.tta,
         gradcam_folder=options.gradcam,
     )
-    sys.stdout.write(render(table, options.format, models=options.model))
-    return 1 if (table["error"] != "").any() else 0
+    failed = table["error"] != ""
+    # Each error is on stderr already; programs get their rows all the same.
+    if not failed.all() or options.format != "table":
+        sys.stdout.write(render(table, options.format, models=options.model))
+    return 1 if failed.any() else 0
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -129,11 +129,13 @@ def predict_files(
         if gradcam_folder is not None:
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
-        progress.tell(start + len(table), len(found))
+        if _good(table):
+            progress.tell(start + len(table), len(found))
     result = pd.concat(parts, ignore_index=True)
-    if gradcam_folder is not None:
+    good = result[result["error"] == ""]
+    if gradcam_folder is not None and len(good):
         log.info("heat maps are in %s", gradcam_folder)
-    if result["age"].isna().all() and (result[["sex", "site"]] == "").all(axis=None):
+    if len(good) and good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None):
         _tell_of_missing_metadata(members)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
@@ -233,7 +235,7 @@ def _read_files(
         except (InputError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             table.loc[number, "error"] = reason or type(error).__name__
-            log.error("%s: %s: left out", file, reason)
+            log.error("%s: %s", file, reason)
     return read
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 
 from melanoma import files, images, inference, inference_input, inference_output, isic
+from melanoma.cli import main
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, fit_decision
 from melanoma.notice import NO_MEDICAL_DEVICE
@@ -148,6 +149,14 @@ def test_nothing_readable_is_still_a_table(models, tmp_path):
     assert len(table) == 1
     assert table["error"].item()
     assert inference_output.render(table, "csv", models=models).startswith("image,file,predicted")
+
+
+def test_a_wrong_path_is_told_in_one_line(models, tmp_path, capsys):
+    wrong = tmp_path / "none.jpg"
+    assert main(["predict", str(wrong), "--model", str(models[0]), "--accelerator", "cpu"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(rf"[\d:]+ ERROR {wrong}: No such file or directory\n", told.err)
 
 
 def test_folders_are_walked_and_files_taken_once(photographs):
