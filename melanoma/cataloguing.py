@@ -97,11 +97,11 @@ def _build(
     columns = [*COLUMNS, *(WEIGHT_COLUMNS if kind == "test" else ())]
     quarantine = broken[list(QUARANTINE_COLUMNS)].reset_index(drop=True)
     _LOG.info(
-        "%d images of %d groups; %d in quarantine; %d notes",
-        len(table),
-        table["group"].nunique(),
+        "%s of %s; %d in quarantine; %s",
+        counted(len(table), "image"),
+        counted(table["group"].nunique(), "group"),
         len(quarantine),
-        len(problems.notes),
+        counted(len(problems.notes), "note"),
     )
     return Catalogue(table[columns], problems.audit(), quarantine, duplicates)
 

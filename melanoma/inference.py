@@ -28,6 +28,7 @@ from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
+from melanoma.wording import counted
 
 if TYPE_CHECKING:
     from melanoma.store import Store
@@ -196,7 +197,7 @@ def _table_of(
         )
         unknown = sorted(set(table["image"]) - set(metadata["image"]))
         if unknown:
-            log.warning("no metadata for %d images, e.g. %s", len(unknown), unknown[0])
+            log.warning("no metadata for %s, e.g. %s", counted(len(unknown), "image"), unknown[0])
     else:
         given = dict(metadata or {})
         for field in METADATA_FIELDS:

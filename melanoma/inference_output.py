@@ -14,6 +14,7 @@ from melanoma import isic
 from melanoma.explain.selection import CALIBRATED
 from melanoma.inference import NO, UNCALIBRATED, UNDECIDED
 from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.wording import counted
 
 _PARTS_SHOWN = 3
 """Classes named in a line of the table."""
@@ -142,7 +143,7 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
         )
     failed = len(table) - len(good)
     if failed:
-        notes.append(f"{failed} of {len(table)} files could not be read.")
+        notes.append(f"{failed} of {counted(len(table), 'file')} could not be read.")
     return [*notes, NO_MEDICAL_DEVICE]
 
 

@@ -115,7 +115,7 @@ def resize_shard(frames: Path | str, output: Path | str, *, images: Images) -> N
             count += 1
         stream.seek(0)
         _write_header(stream, count, images.size)
-    _LOG.info("resized %d images", count)
+    _LOG.info("resized %s", counted(count, "image"))
 
 
 def _write_header(stream: BinaryIO, count: int, size: int) -> None:

@@ -180,7 +180,7 @@ def test_metadata_is_matched_by_image(models, photographs, tmp_path, caplog):
     assert table["age"].fillna(-1).tolist() == [-1, -1, 70]
     assert table["sex"].tolist() == ["female", "", "male"]
     assert table["site"].tolist() == ["", "", "palms/soles"]
-    assert "no metadata for 1 images, e.g. b" in caplog.text
+    assert "no metadata for 1 image, e.g. b" in caplog.text
 
 
 @pytest.mark.parametrize(
