@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -15,7 +16,8 @@ from melanoma.duplicates import find_duplicates, join_groups
 from melanoma.errors import InputError
 from melanoma.isic import WEIGHT_COLUMNS, source_of
 from melanoma.official import SetName, read_ground_truth, read_metadata
-from melanoma.tables import SHOWN, Problems, too_many
+from melanoma.tables import Problems, too_many
+from melanoma.wording import SHOWN, counted, first_few
 
 _LOG = logging.getLogger(__name__)
 
@@ -27,6 +29,7 @@ def build_catalogue(
     inspected: Sequence[pd.DataFrame | Path | str],
     *,
     kind: SetName = "train",
+    sources: Mapping[str, str] | None = None,
 ) -> Catalogue:
     """Join everything that is known of a set into one typed table.
 
@@ -37,6 +40,8 @@ def build_catalogue(
         inspected: tables of `melanoma.inspection.inspect_shard`, or CSV files of them, for all
             shards in any order.
         kind: train or test.
+        sources: where images, ground_truth and metadata come from, as configured; errors name
+            it behind the file.
 
     Returns:
         The catalogue, its audit, what is in quarantine and the near-duplicate pairs. The same
@@ -48,6 +53,31 @@ def build_catalogue(
             `melanoma.tables.too_many` allows that are unreadable, without a row or without a
             file; shards that do not fit the archive.
     """
+    paths = {"images": archive, "ground_truth": ground_truth, "metadata": metadata}
+    with _naming({str(paths[name]): source for name, source in (sources or {}).items()}):
+        return _build(ground_truth, metadata, archive, inspected, kind)
+
+
+@contextlib.contextmanager
+def _naming(sources: Mapping[str, str]) -> Iterator[None]:
+    """Where an error names a file, name its source too: that is the one to mend."""
+    try:
+        yield
+    except InputError as error:
+        text = str(error)
+        for path, source in sources.items():
+            if path != source:
+                text = text.replace(path, f"{path} ({source})", 1)
+        raise InputError(text) from None
+
+
+def _build(
+    ground_truth: Path | str,
+    metadata: Path | str | None,
+    archive: Path | str,
+    inspected: Sequence[pd.DataFrame | Path | str],
+    kind: SetName,
+) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
     fields = _fields(metadata, truth, kind, problems)
@@ -67,11 +97,11 @@ def build_catalogue(
     columns = [*COLUMNS, *(WEIGHT_COLUMNS if kind == "test" else ())]
     quarantine = broken[list(QUARANTINE_COLUMNS)].reset_index(drop=True)
     _LOG.info(
-        "%d images of %d groups; %d in quarantine; %d notes",
-        len(table),
-        table["group"].nunique(),
+        "%s of %s; %d in quarantine; %s",
+        counted(len(table), "image"),
+        counted(table["group"].nunique(), "group"),
         len(quarantine),
-        len(problems.notes),
+        counted(len(problems.notes), "note"),
     )
     return Catalogue(table[columns], problems.audit(), quarantine, duplicates)
 
@@ -174,6 +204,16 @@ def _compare_images(
         problems.note("no image in the archive: left out", file=path, row=rows[image], image=image)
     _stop_if_many(bare, len(truth), f"have no row in {path}; is it of another set?", archive)
     _stop_if_many(absent, len(truth), f"are not in {archive}; is it of another set?", path)
+    _tell_left_out(
+        bare,
+        "image of the archive has no row in the ground truth",
+        "images of the archive have no row in the ground truth",
+    )
+    _tell_left_out(
+        absent,
+        "row of the ground truth has no image in the archive",
+        "rows of the ground truth have no image in the archive",
+    )
     for entry in seen[(seen["error"] != "") & seen["image"].isin(rows)].to_dict("records"):
         problems.note(
             f"unreadable, in quarantine: {entry['error']}",
@@ -183,11 +223,16 @@ def _compare_images(
         )
 
 
+def _tell_left_out(images: list[str], one: str, several: str) -> None:
+    """Warn of images that are lost, since few read the audit table."""
+    if images:
+        told = counted(len(images), one, several)
+        _LOG.warning("%s: left out (%s)", told, first_few(images))
+
+
 def _stop_if_many(images: list[str], of: int, what: str, path: Path) -> None:
     if too_many(len(images), of):
-        shown = ", ".join(images[:SHOWN])
-        more = f" and {len(images) - SHOWN} more" if len(images) > SHOWN else ""
-        raise InputError(f"{path}: {len(images)} images {what}: {shown}{more}")
+        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}")
 
 
 def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:

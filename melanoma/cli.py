@@ -292,8 +292,11 @@ def _run_predict(options: argparse.Namespace) -> int:
         tta=options.tta,
         gradcam_folder=options.gradcam,
     )
-    sys.stdout.write(render(table, options.format, models=options.model))
-    return 1 if (table["error"] != "").any() else 0
+    failed = table["error"] != ""
+    # Each error is on stderr already; programs get their rows all the same.
+    if not failed.all() or options.format != "table":
+        sys.stdout.write(render(table, options.format, models=options.model))
+    return 1 if failed.any() else 0
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -308,9 +311,13 @@ def _run_doctor(options: argparse.Namespace) -> int:
     from melanoma import doctor
     from melanoma.config import read
 
+    if not options.config.exists():
+        raise InputError(
+            f"no {options.config} here; go to the folder of the run, or name one with --config"
+        )
     here = doctor.surroundings(Path.cwd(), options.profile)
     findings = doctor.diagnose(read(options.config), here, deep=options.deep)
-    sys.stdout.write(doctor.render(findings))
+    sys.stdout.write(doctor.render(findings) + doctor.verdict(findings, here) + "\n")
     return 1 if doctor.failed(findings) else 0
 
 

@@ -23,7 +23,7 @@ from pydantic import (
 
 from melanoma import isic
 from melanoma.backbones import BACKBONES
-from melanoma.config_errors import build, nearest
+from melanoma.config_errors import build, nearest, yaml_fault
 from melanoma.errors import InputError
 
 HairRemoval = Literal["lines", "dullrazor", "none"]
@@ -368,8 +368,10 @@ def read(path: Path) -> Config:
     """
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: cannot be read as YAML: {error}") from None
+    except yaml.YAMLError as error:
+        raise InputError(yaml_fault(path, error)) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path}: cannot be read: {error}") from None
     if not isinstance(values, Mapping | None):
         raise InputError(f"{path}: expected keys and values, as in config/README.md")
     return parse(values or {})

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any, TypeVar
 
+import yaml
 from pydantic import BaseModel, ValidationError
 
 from melanoma.errors import InputError
@@ -53,6 +55,18 @@ def _fields_at(kind: type[BaseModel], path: list[str]) -> list[str]:
         options = [annotation, *getattr(annotation, "__args__", ())]
         kind = next(o for o in options if isinstance(o, type) and issubclass(o, BaseModel))
     return list(kind.model_fields)
+
+
+def yaml_fault(path: Path, error: yaml.YAMLError) -> str:
+    """What is wrong with a YAML file, with file and line as an editor shows them."""
+    mark = getattr(error, "problem_mark", None)
+    if not isinstance(error, yaml.MarkedYAMLError) or mark is None:
+        return f"{path}: no YAML: {error}"
+    place = f"{path}, line {mark.line + 1}, column {mark.column + 1}"
+    if not error.context:
+        return f"{place}: {error.problem}"
+    begun = f", begun in line {error.context_mark.line + 1}" if error.context_mark else ""
+    return f"{place}: {error.problem} ({error.context}{begun})"
 
 
 def nearest(name: str, names: Iterable[str]) -> str:

@@ -29,6 +29,7 @@ from melanoma.fingerprint import (
     turn,
     view_correlations,
 )
+from melanoma.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -113,9 +114,9 @@ def find_duplicates(
     lesion_b = second["lesion_id"].to_numpy(str)[pairs["b"]]
     same = (lesion_a == lesion_b) & (lesion_a != "")
     pairs = pairs[~same | (pairs["correlation"] >= STRONG).to_numpy()]
-    _LOG.info("%d pairs of images look alike: comparing their pixels", len(pairs))
+    _LOG.info("%s of images to compare by their pixels", counted(len(pairs), "pair"))
     found = confirm(pairs, table, Path(archive), second, Path(other_archive or archive))
-    _LOG.info("%d pairs of near-duplicate images", len(found))
+    _LOG.info("%s of near-duplicate images", counted(len(found), "pair"))
     return _describe(found, table, second)
 
 

@@ -28,12 +28,15 @@ from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
+from melanoma.wording import counted
 
 if TYPE_CHECKING:
     from melanoma.store import Store
 
 log = logging.getLogger(__name__)
 
+YES, NO = "yes", "no"
+"""Whether the calibrated probability of melanoma reaches the operating point's threshold."""
 UNCALIBRATED = "uncalibrated"
 UNDECIDED = "undecided"
 """Words instead of a decision: no decision.json; one without operating points."""
@@ -127,11 +130,13 @@ def predict_files(
         if gradcam_folder is not None:
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
-        progress.tell(start + len(table), len(found))
+        if _good(table):
+            progress.tell(start + len(table), len(found))
     result = pd.concat(parts, ignore_index=True)
-    if gradcam_folder is not None:
+    good = result[result["error"] == ""]
+    if gradcam_folder is not None and len(good):
         log.info("heat maps are in %s", gradcam_folder)
-    if result["age"].isna().all() and (result[["sex", "site"]] == "").all(axis=None):
+    if len(good) and good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None):
         _tell_of_missing_metadata(members)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
@@ -192,7 +197,7 @@ def _table_of(
         )
         unknown = sorted(set(table["image"]) - set(metadata["image"]))
         if unknown:
-            log.warning("no metadata for %d images, e.g. %s", len(unknown), unknown[0])
+            log.warning("no metadata for %s, e.g. %s", counted(len(unknown), "image"), unknown[0])
     else:
         given = dict(metadata or {})
         for field in METADATA_FIELDS:
@@ -231,7 +236,7 @@ def _read_files(
         except (InputError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             table.loc[number, "error"] = reason or type(error).__name__
-            log.error("%s: %s: left out", file, reason)
+            log.error("%s: %s", file, reason)
     return read
 
 
@@ -283,7 +288,7 @@ def _decide(table: pd.DataFrame, point: str, threshold: float) -> pd.DataFrame:
     probability = table[CALIBRATED.format(isic.MELANOMA)]
     table["operating_point"] = point
     table["threshold"] = threshold
-    table["melanoma"] = np.where(probability >= threshold, "yes", "no")
+    table["melanoma"] = np.where(probability >= threshold, YES, NO)
     if not point:
         table["melanoma"] = np.where(probability.isna(), UNCALIBRATED, UNDECIDED)
     table.loc[table["error"] != "", "melanoma"] = ""

@@ -8,13 +8,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from melanoma import isic
 from melanoma.explain.selection import CALIBRATED
-from melanoma.inference import UNCALIBRATED, UNDECIDED
+from melanoma.inference import NO, UNCALIBRATED, UNDECIDED
 from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.wording import counted
 
 _PARTS_SHOWN = 3
 """Classes named in a line of the table."""
@@ -82,12 +82,19 @@ def _number(value: float) -> float | None:
 
 def _as_table(table: pd.DataFrame, models: Sequence[Path]) -> str:
     rows = table.to_dict("records")
-    lines = [["image", "predicted class", "probabilities", "melanoma"]]
-    lines += [_cells(row) for row in rows]
+    lines = [_heads(table), *(_cells(row) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
     text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
     text.insert(1, "  ".join("-" * width for width in widths))
     return "\n".join(line.rstrip() for line in [*text, "", *_notes(table, models)]) + "\n"
+
+
+def _heads(table: pd.DataFrame) -> list[str]:
+    """Heads of the columns: which probability a number is, and from where on melanoma is told."""
+    kind = "raw" if table[CALIBRATED.format(isic.MELANOMA)].isna().all() else "calibrated"
+    threshold = table["threshold"].iloc[0]
+    melanoma = "melanoma" if math.isnan(threshold) else f"melanoma >= {threshold:.3f}"
+    return ["image", "predicted class, raw", f"{kind} probabilities", melanoma]
 
 
 def _cells(row: dict[Any, Any]) -> list[str]:
@@ -97,10 +104,12 @@ def _cells(row: dict[Any, Any]) -> list[str]:
     values = {name: row[CALIBRATED.format(name) if known else name] for name in isic.CLASSES}
     order = sorted(values, key=lambda name: -values[name])[:_PARTS_SHOWN]
     likely = ", ".join(f"{name} {values[name]:.3f}" for name in order)
-    decision = row["melanoma"]
+    # As a word of its own, "no" would read as an answer about the lesion.
+    decision = "below" if row["melanoma"] == NO else row["melanoma"]
     if known:
         decision = f"{decision} ({values[isic.MELANOMA]:.3f})"
-    predicted = f"{row['predicted']} ({isic.DIAGNOSIS_NAMES[row['predicted']]})"
+    name = row["predicted"]
+    predicted = f"{name} ({isic.DIAGNOSIS_NAMES[name]}) {row[name]:.3f}"
     return [row["image"], predicted, likely, decision]
 
 
@@ -118,28 +127,45 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
     elif len(good):
         first = good.iloc[0]
         notes.append(
-            "Probabilities are calibrated. Melanoma: yes from "
-            f"{first['threshold']:.3f} on ({first['operating_point']})."
+            f"Melanoma: yes where its calibrated probability is {first['threshold']:.3f} or more "
+            f"({first['operating_point']})."
         )
     if _disagree(good):
         notes.append(
             "Where the likeliest class is another than the predicted one: the raw probability "
             "weighs all classes alike, the calibrated one by how common they are."
         )
+    if _likeliest_yet_below(good):
+        notes.append(
+            "Melanoma can be the most probable class and still be below: the threshold is where "
+            f"{good['operating_point'].iloc[0]} was reached on validation images, not where "
+            "melanoma overtakes the other classes. Below is no all-clear."
+        )
     failed = len(table) - len(good)
     if failed:
-        notes.append(f"{failed} of {len(table)} files could not be read.")
+        notes.append(f"{failed} of {counted(len(table), 'file')} could not be read.")
     return [*notes, NO_MEDICAL_DEVICE]
 
 
 def _disagree(good: pd.DataFrame) -> bool:
     """Whether the calibrated probability of some image is highest for another class."""
+    likeliest = _likeliest(good)
+    return bool((good.loc[likeliest.index, "predicted"] != likeliest).any())
+
+
+def _likeliest_yet_below(good: pd.DataFrame) -> bool:
+    """Whether melanoma is the class of some image, by either probability, and is not told."""
+    likeliest = _likeliest(good) == isic.MELANOMA
+    first = likeliest.reindex(good.index, fill_value=False) | (good["predicted"] == isic.MELANOMA)
+    return bool((first & (good["melanoma"] == NO)).any())
+
+
+def _likeliest(good: pd.DataFrame) -> pd.Series[str]:
+    """The class of the highest calibrated probability, of the images that have one."""
     names = [CALIBRATED.format(name) for name in isic.CLASSES]
-    known = good[good[names].notna().all(axis="columns")]
-    if known.empty:
-        return False
-    likeliest = known[names].astype(float).to_numpy().argmax(axis=1)
-    return bool((known["predicted"].to_numpy() != np.asarray(isic.CLASSES)[likeliest]).any())
+    known = good.loc[good[names].notna().all(axis="columns"), names].astype(float)
+    places = known.to_numpy().argmax(axis=1) if len(known) else []
+    return pd.Series([isic.CLASSES[place] for place in places], known.index, dtype="str")
 
 
 FORMS: dict[str, Callable[[pd.DataFrame, Sequence[Path]], str]] = {

@@ -13,6 +13,7 @@ from melanoma.archive import Archive
 from melanoma.errors import InputError
 from melanoma.fingerprint import decode_grey, fingerprint
 from melanoma.jpeg import read_size
+from melanoma.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -69,7 +70,7 @@ def inspect_shard(archive_path: Path | str, shard: int, shards: int) -> pd.DataF
             if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
                 told = time.monotonic()
                 _LOG.info("inspected %d of %d images", number, len(images))
-    _LOG.info("inspected %d images, shard %d of 0 to %d", len(images), shard, shards - 1)
+    _LOG.info("inspected %s, shard %d of %d", counted(len(images), "image"), shard + 1, shards)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     numbers = dict.fromkeys(("bytes", "width", "height"), "int64")
     return table.astype({**dict.fromkeys(COLUMNS, "str"), **numbers})

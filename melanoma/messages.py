@@ -10,6 +10,7 @@ from typing import Any
 
 from melanoma.files import read_json
 from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.wording import counted
 
 LOG_LINES = 6
 """Lines shown of a failed job's log, from its last error on."""
@@ -119,4 +120,5 @@ def _headline(metrics: dict[str, Any]) -> str:
     ends = metrics["intervals"].get(subset, {}).get("balanced_accuracy")
     interval = f" ({ends[0]:.3f} to {ends[1]:.3f})" if ends else ""
     shown = "undefined" if value is None else f"{value:.3f}{interval}"
-    return f"balanced accuracy {shown} on {subset}, of {metrics['n'][subset]['images']} images"
+    images = counted(metrics["n"][subset]["images"], "image")
+    return f"balanced accuracy {shown} on {subset}, of {images}"

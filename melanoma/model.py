@@ -11,6 +11,7 @@ import torchvision
 from torch import Tensor, nn
 
 from melanoma import config, isic
+from melanoma.config_errors import nearest
 from melanoma.errors import InputError
 
 METADATA_FEATURES = 128
@@ -186,14 +187,23 @@ def _block(inputs: int, outputs: int, dropout: float) -> nn.Sequential:
     )
 
 
-def _headless(name: str) -> tuple[nn.Module, str, int]:
-    """A torchvision classifier without its last linear layer, that layer's name, and its width."""
+def check_backbone(name: str) -> None:
+    """Raise where torchvision has no classification model of a name.
+
+    Raises:
+        InputError: names the model that may be meant.
+    """
     known = torchvision.models.list_models(module=torchvision.models)
     if name not in known:
         raise InputError(
             f"model.backbone: torchvision has no classification model {name!r}; "
-            f"known: {', '.join(known)}"
+            f"{nearest(name, known)}"
         )
+
+
+def _headless(name: str) -> tuple[nn.Module, str, int]:
+    """A torchvision classifier without its last linear layer, that layer's name, and its width."""
+    check_backbone(name)
     model = torchvision.models.get_model(name, weights=None)
     linear = [(n, m) for n, m in model.named_modules() if isinstance(m, nn.Linear)]
     if not linear or getattr(model, "aux_logits", False):

@@ -24,6 +24,7 @@ from melanoma.archive import Archive
 from melanoma.errors import InputError
 from melanoma.images import clean, frame
 from melanoma.store import partition
+from melanoma.wording import counted
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -79,7 +80,7 @@ def remove_hair_shard(
                 told = time.monotonic()
                 _LOG.info("cleaned %d of %d images", writer.count, len(part))
         writer.finish()
-    _LOG.info("cleaned %d images, shard %d of 0 to %d", len(part), shard, shards - 1)
+    _LOG.info("cleaned %s, shard %d of %d", counted(len(part), "image"), shard + 1, shards)
 
 
 def _clean_member(members: Archive, image: str, member: str, images: Images) -> NDArray[np.uint8]:
@@ -114,7 +115,7 @@ def resize_shard(frames: Path | str, output: Path | str, *, images: Images) -> N
             count += 1
         stream.seek(0)
         _write_header(stream, count, images.size)
-    _LOG.info("resized %d images", count)
+    _LOG.info("resized %s", counted(count, "image"))
 
 
 def _write_header(stream: BinaryIO, count: int, size: int) -> None:

@@ -16,9 +16,7 @@ import pandas as pd
 
 from melanoma.catalogue import AUDIT_COLUMNS
 from melanoma.errors import InputError
-
-SHOWN = 10
-"""Problems spelt out in one message; the rest are counted."""
+from melanoma.wording import SHOWN
 
 FEW = 5
 FEW_SHARE = 0.001

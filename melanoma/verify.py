@@ -18,6 +18,7 @@ from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
 from melanoma.files import read_json, sha256_of
 from melanoma.store import Store
+from melanoma.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,7 +83,9 @@ def render(checks: list[Check]) -> str:
         for check in checks
     ]
     bad = sum(check.state in ("changed", "missing") for check in checks)
-    verdict = f"{len(checks)} files checked: everything that is here is as it was written"
+    verdict = (
+        f"{counted(len(checks), 'file')} checked: everything that is here is as it was written"
+    )
     if bad:
         verdict = (
             f"{bad} of {len(checks)} files are not what the workflow wrote: "

@@ -9,6 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 from melanoma import config
 from melanoma.backbones import OFFICIAL_WEIGHTS
+from melanoma.config_errors import nearest
 from melanoma.download import fetch
 from melanoma.errors import InputError
 
@@ -56,8 +57,8 @@ def weights_source(model: config.Model) -> str:
     if model.backbone not in OFFICIAL_WEIGHTS:
         raise InputError(
             f"model.backbone: no weights are known for {model.backbone!r}: give their URL or path "
-            "as model.weights, set model.pretrained: false, or use one of "
-            f"{', '.join(OFFICIAL_WEIGHTS)}"
+            "as model.weights, or set model.pretrained: false; "
+            f"{nearest(model.backbone, OFFICIAL_WEIGHTS)}"
         )
     return BASE_URL + OFFICIAL_WEIGHTS[model.backbone]
 

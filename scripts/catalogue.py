@@ -12,6 +12,7 @@ with job_log(snakemake.log[0]):
         paths.archive,
         [paths.inspected],
         kind=snakemake.wildcards.set,
+        sources=snakemake.params.sources,
     )
     write_catalogue(
         catalogue,

@@ -102,6 +102,11 @@ def train(experiment: Experiment, *, attempt: int = 1, site: Site = ANY_SITE) ->
     }
 
 
+def cpu_epoch_seconds(experiment: Experiment, cores: int) -> float:
+    """How long one epoch of the official training set takes on so many cores of a CPU."""
+    return OFFICIAL_IMAGES * _gflops(experiment) / (CPU_GFLOPS * cores)
+
+
 def _tasks(training: Training) -> Resources:
     """How the executor must be told the number of tasks.
 

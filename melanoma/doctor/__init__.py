@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from melanoma.config import Config, Experiment
@@ -10,7 +10,6 @@ from melanoma.doctor import deep as deep_checks
 from melanoma.doctor import machine, slurm
 from melanoma.doctor.findings import Finding, error, failed, ok, render, warning
 from melanoma.doctor.surroundings import (
-    NOT_FOUND,
     PROFILE,
     Profile,
     Surroundings,
@@ -27,6 +26,7 @@ __all__ = [
     "read_profile",
     "render",
     "surroundings",
+    "verdict",
 ]
 
 
@@ -56,7 +56,7 @@ def diagnose(config: Config, here: Surroundings, *, deep: bool = False) -> list[
     Returns:
         Findings, in the order in which a run would meet them.
     """
-    cluster = here.run(["sinfo", "--version"]).status != NOT_FOUND
+    cluster = slurm.is_here(here)
     findings = [
         *machine.check_machine(config, here),
         *machine.check_gpu(machine.experiments(config), here, cluster=cluster),
@@ -100,6 +100,15 @@ def _deep_findings(config: Config, here: Surroundings, *, cluster: bool) -> list
     for experiment in shapes.values():
         findings += deep_checks.check_job(experiment, here, cluster=cluster)
     return findings
+
+
+def verdict(findings: Iterable[Finding], here: Surroundings) -> str:
+    """What can be run here, in a sentence."""
+    if failed(findings):
+        return "What is configured cannot run here before the errors are mended; `make demo` can."
+    if slurm.is_here(here):
+        return "Ready for the cluster: snakemake --executor slurm -j 8"
+    return "Ready to run on this machine: snakemake"
 
 
 def quick(

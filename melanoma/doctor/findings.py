@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from melanoma.wording import counted
+
 Level = Literal["ok", "warning", "error"]
 
 
@@ -40,7 +42,7 @@ def error(what: str, cure: str) -> Finding:
 
 
 def render(findings: Iterable[Finding]) -> str:
-    """The report as text: a line for each finding, its cure below, and a count at the end."""
+    """The report as lines: one for each finding, its cure below, and a count at the end."""
     findings = list(findings)
     lines = []
     for finding in findings:
@@ -49,8 +51,8 @@ def render(findings: Iterable[Finding]) -> str:
             lines.append(f"{'':<8} -> {finding.cure}")
     errors = sum(finding.level == "error" for finding in findings)
     warnings = sum(finding.level == "warning" for finding in findings)
-    lines.append(f"{errors} errors, {warnings} warnings")
-    return "\n".join(lines)
+    lines.append(f"{counted(errors, 'error')}, {counted(warnings, 'warning')}")
+    return "\n".join(lines) + "\n"
 
 
 def failed(findings: Iterable[Finding]) -> bool:

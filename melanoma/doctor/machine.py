@@ -6,8 +6,9 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from melanoma.backbones import BACKBONES
 from melanoma.cluster import needs
-from melanoma.config import Config, DataSet, Experiment
+from melanoma.config import Config, DataSet, Experiment, Model
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
 from melanoma.download import local_path
@@ -55,12 +56,22 @@ def check_gpu(
             "train on a machine with an NVIDIA driver, or set training.accelerator: auto",
         )
     elif any(each.training.gpus_per_node for each in trained):
+        seconds = max(needs.cpu_epoch_seconds(each, here.cores) for each in trained)
         yield warning(
-            "no GPU here: training runs on the CPU",
-            "fine for the demo; the full data set needs a GPU or a cluster",
+            f"no GPU here: training runs on the CPU, where an epoch of {needs.OFFICIAL_IMAGES:,} "
+            f"images, as the official set has, takes {_in_words(seconds)}",
+            "fine for small sets such as the demo; else use a machine with a GPU, or a cluster",
         )
     else:
         yield ok("no GPU here, and none configured")
+
+
+def _in_words(seconds: float) -> str:
+    """A rough time: more is not known before it was tried."""
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if minutes < 2:
+        return "a minute or two"
+    return f"about {minutes} minutes" if minutes < 90 else f"about {hours} hours"
 
 
 def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
@@ -88,42 +99,67 @@ def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
         for kind in ("images", "ground_truth", "metadata"):
             source = getattr(data_set, kind)
             if source is not None:
-                yield _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+                found = _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+                yield _only_official(found) if name == "test" else found
+
+
+def _only_official(found: Finding) -> Finding:
+    """An error in a file of the test set, which the default target does without."""
+    if found.level != "error":
+        return found
+    return warning(f"{found.what} (needed for results/official alone)", found.cure)
 
 
 def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
-    """Pretrained weights of every experiment: there, or to be fetched."""
+    """Backbone of every experiment: known, and its weights there or to be fetched."""
     seen = set()
     for each in experiments(config):
         try:
+            _check_backbone(each.model)
             file = weights_file(each.model)
             source = weights_source(each.model) if file else ""
         except InputError as problem:
-            yield error(f"experiment {each.name}: {problem}", "set model.weights")
+            yield error(
+                f"experiment {each.name}: {problem}", "correct model.backbone, or as it says"
+            )
             continue
         if file and source not in seen:
             seen.add(source)
             yield _source("weights", source, here.folder / "resources/weights" / file, here)
 
 
+def _check_backbone(model: Model) -> None:
+    """Ask torchvision for a backbone that isn't among the tested ones, which it surely has."""
+    if model.image and model.backbone not in BACKBONES:
+        # Takes seconds to load.
+        from melanoma.model import check_backbone
+
+        check_backbone(model.backbone)
+
+
 def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding:
-    if target.exists():
-        return ok(f"{what}: {target.relative_to(here.folder)}")
     url = _url(source)
-    if url:
-        if here.reachable(url):
-            return ok(f"{what}: can be fetched from {url}")
-        place = target.relative_to(here.folder)
-        return error(
-            f"{what}: neither {place} nor an answer from {url}",
-            f"fetch it where there is internet and copy it to {place}",
-        )
+    if not url:
+        return _local(what, source, here)
+    place = target.relative_to(here.folder)
+    if target.exists():
+        return ok(f"{what}: {url}, in {place} already")
+    if here.reachable(url):
+        return ok(f"{what}: can be fetched from {url}")
+    return error(
+        f"{what}: neither {place} nor an answer from {url}",
+        f"fetch it where there is internet and copy it to {place}",
+    )
+
+
+def _local(what: str, source: str, here: Surroundings) -> Finding:
+    """A file of this machine: itself, since what an earlier run linked may be another one."""
     try:
         path = here.folder / local_path(source)
     except InputError as problem:
         return error(what, str(problem))
     if path.is_file():
-        return ok(f"{what}: {path}")
+        return ok(f"{what}: {source}")
     return error(
         f"{what}: the file {path} doesn't exist",
         "correct the path; relative ones start from the working directory",

@@ -11,12 +11,16 @@ from melanoma.cluster import needs
 from melanoma.config import Config, Experiment
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.machine import experiments
-from melanoma.doctor.surroundings import NOT_FOUND, Profile, Surroundings
+from melanoma.doctor.surroundings import NOT_FOUND, Answer, Profile, Surroundings
+from melanoma.wording import counted
 
 COMMANDS = ("sbatch", "srun", "squeue", "sinfo", "scontrol", "scancel")
 PROFILE_KEY = "in workflow/profiles/default/config.yaml"
 GPU_TYPE = re.compile(r"[A-Za-z0-9_.]*")
 """What the executor accepts as a type of GPU."""
+
+NO_CONFIGURATION = "Could not establish a configuration source"
+"""What SLURM's commands say where they are installed but no cluster is set up for them."""
 
 
 class ControllerError(Exception):
@@ -54,7 +58,7 @@ class Cluster:
         command = ["scontrol", "show", what, *(["-o"] if what != "config" else [])]
         answer = self.here.run(command)
         if answer.status:
-            raise ControllerError((answer.err or answer.out or "no answer").strip())
+            raise ControllerError(_last_line(answer) or "no answer")
         return answer.out
 
     @cached_property
@@ -83,6 +87,19 @@ class Cluster:
     def nodes_of(self, partition: str) -> list[Node]:
         """Nodes of a partition."""
         return [node for node in self.nodes if partition in node.partitions]
+
+
+def is_here(here: Surroundings) -> bool:
+    """Whether there is a cluster; its commands alone, as a package installs them, are none."""
+    if here.run(["sinfo", "--version"]).status == NOT_FOUND:
+        return False
+    answer = here.run(["scontrol", "show", "config"])
+    return NO_CONFIGURATION not in answer.err + answer.out
+
+
+def _last_line(answer: Answer) -> str:
+    """What a command complains of in the end; the lines before it are of its parts."""
+    return (answer.err or answer.out).strip().rpartition("\n")[2]
 
 
 def _fields(line: str) -> dict[str, str]:
@@ -210,10 +227,10 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
     tasks = max(training.gpus_per_node, 1)
     cpus, memory = tasks * _whole(asked["cpus_per_task"], 1), _whole(asked["mem_mb"])
     wide = [n for n in nodes if n.cpus >= cpus and n.memory_mb >= memory]
-    what = f"{label}: {cpus} cores and {memory / 1e3:.0f} GB on each of {training.nodes} nodes"
+    what = f"{label}: {cpus} cores and {memory / 1e3:.0f} GB {_on_nodes(training.nodes)}"
     if len(wide) < training.nodes:
         yield error(
-            f"{what}; partition {partition} has {len(wide)} such nodes",
+            f"{what}; partition {partition} has {counted(len(wide), 'such node')}",
             f"lower set-resources: train: cpus_per_task or mem_mb {PROFILE_KEY}",
         )
     else:
@@ -283,6 +300,10 @@ def _whole(value: int | str | None, default: int = 0) -> int:
     return int(text) if text.isdigit() else default
 
 
+def _on_nodes(nodes: int) -> str:
+    return f"on each of {nodes} nodes" if nodes > 1 else "on one node"
+
+
 def _limit(cluster: Cluster, partition: str) -> float:
     return minutes(cluster.partitions[partition].get("MaxTime", "UNLIMITED"))
 
@@ -292,8 +313,8 @@ def _gpus(
 ) -> Finding:
     training = experiment.training
     gpus, wanted = training.gpus_per_node, training.nodes
-    spelt = f"{kind} GPUs" if kind else "GPUs"
-    what = f"{label}: {gpus} {spelt} on each of {wanted} nodes"
+    spelt = counted(gpus, f"{kind} GPU" if kind else "GPU")
+    what = f"{label}: {spelt} {_on_nodes(wanted)}"
     if not gpus:
         return ok(f"{label}: no GPUs asked for")
     if not GPU_TYPE.fullmatch(kind):
@@ -306,12 +327,14 @@ def _gpus(
         best = max((node.gpus_of(kind) for node in nodes), default=0)
         types = sorted({name or "untyped" for node in nodes for name in node.gpus})
         return error(
-            f"{what}; partition {partition} has {len(fit)} such nodes, at most {best} GPUs each"
-            f" (types: {', '.join(types) or 'none'})",
+            f"{what}; partition {partition} has {counted(len(fit), 'such node')}, at most "
+            f"{counted(best, 'GPU')} each (types: {', '.join(types) or 'none'})",
             "lower training.gpus_per_node or training.nodes in config/config.yaml, or change "
             f"gpu_partition or gpu_type {PROFILE_KEY}",
         )
     up = sum(node.up for node in fit)
     if up < wanted:
-        return warning(f"{what}: only {up} of {len(fit)} nodes are up", "the job waits for them")
+        return warning(
+            f"{what}: only {up} of {counted(len(fit), 'node')} up", "the job waits for them"
+        )
     return ok(what)

@@ -16,6 +16,7 @@ import psutil
 import yaml
 
 from melanoma.cluster import Site
+from melanoma.config_errors import yaml_fault
 from melanoma.errors import InputError
 from melanoma.provenance import usable_cores
 
@@ -71,7 +72,9 @@ def read_profile(path: Path) -> Profile:
             int(values.get("slurm-init-seconds-before-status-checks") or 40),
             {name: dict(asked or {}) for name, asked in rules.items()},
         )
-    except (yaml.YAMLError, AttributeError, TypeError, ValueError) as problem:
+    except yaml.YAMLError as problem:
+        raise InputError(yaml_fault(path, problem)) from None
+    except (AttributeError, TypeError, ValueError) as problem:
         raise InputError(
             f"{path}: not a profile as Snakemake reads it ({problem}): compare it with the one "
             "that came with this workflow"

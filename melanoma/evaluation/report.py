@@ -24,6 +24,7 @@ from melanoma.evaluation.outputs import TABLES
 from melanoma.evaluation.tables import Judged, judge, read_predictions
 from melanoma.files import sha256_of, write_json, write_table
 from melanoma.isic import CLASSES, MELANOMA
+from melanoma.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -78,7 +79,8 @@ def evaluate(
         groups = groups.join(extra_parts.set_index("image"))
     found = {}
     for subset, part in parts.items():
-        logger.info("%s: %d images, %d resamples", subset, len(part.raw.truth), resamples)
+        judged = counted(len(part.raw.truth), "image")
+        logger.info("%s: %s, %s", subset, judged, counted(resamples, "resample"))
         found[subset] = estimate(part.raw.truth, part.raw.probabilities, part.draws)
     tables = _tables(parts, found, points, groups)
     for name, table in tables.items():

@@ -14,6 +14,7 @@ from melanoma.errors import InputError
 from melanoma.training import checkpoints
 from melanoma.training.checkpoints import Provenance
 from melanoma.training.starts import ResumeFolder
+from melanoma.wording import counted
 
 STATE_KEY = "melanoma"
 """Where the state to resume from keeps what is this package's own."""
@@ -67,8 +68,8 @@ def publish_results(folder: ResumeFolder, output: Path, provenance: Provenance) 
     _copy(folder.restarts, output / "restarts.csv")
     folder.finish()
     logger.info(
-        "trained %d epochs; epoch %d is the best: %s",
-        kept["epochs"],
+        "trained %s; epoch %d is the best: %s",
+        counted(kept["epochs"], "epoch"),
         kept["best_epoch"],
         output / "model.ckpt",
     )

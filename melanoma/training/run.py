@@ -29,6 +29,7 @@ from melanoma.training.module import Classifier, NonFiniteLossError
 from melanoma.training.resume import Progress, other_folders, progress_of, publish_results
 from melanoma.training.stages import Schedule
 from melanoma.training.starts import ResumeFolder
+from melanoma.wording import counted
 
 COMPILE_IMAGES = 1_000_000
 """Images that one rank must see for torch.compile's minutes of compiling to be repaid (estimate: a
@@ -206,14 +207,17 @@ def _compiles(setting: _Setting) -> bool:
 
 def _announce(setting: _Setting) -> None:
     job, how, tables = setting.job, setting.how, setting.tables
+    device = how.accelerator.upper()
     for notice in how.notices:
         logger.info("%s", notice)
     logger.info(
-        "training %s, fold %d: %d training and %d validation images; "
-        "%d %s process(es) on %d node(s), precision %s, %d steps of %d images an epoch",
-        *(job.experiment.name, job.fold, len(tables.train), len(tables.val)),
-        *(how.ranks, how.accelerator.upper(), how.nodes, how.precision),
-        *(setting.schedule.steps_per_epoch, job.experiment.training.batch_size),
+        "training %s, fold %d: %s, %d for validation; "
+        "%s on %s, precision %s, %s of %d images an epoch",
+        *(job.experiment.name, job.fold),
+        *(counted(len(tables.train), "training image"), len(tables.val)),
+        counted(how.ranks, f"{device} process", f"{device} processes"),
+        *(counted(how.nodes, "node"), how.precision),
+        *(counted(setting.schedule.steps_per_epoch, "step"), job.experiment.training.batch_size),
     )
     if setting.progress.epochs:
         logger.info(

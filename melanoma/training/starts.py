@@ -25,6 +25,7 @@ from pathlib import Path
 from melanoma import files, locks
 from melanoma.errors import FaultError, InputError
 from melanoma.training import TrainingJob, history, signals
+from melanoma.wording import counted
 
 RESULTS = ("model.ckpt", "last.ckpt", "history.csv", "restarts.csv")
 """What a training leaves in its output folder."""
@@ -189,8 +190,8 @@ class ResumeFolder:
             path.unlink()
         for row in rows[-1:]:
             logger.info(
-                "an earlier start ended on %s after %s epochs: %s",
-                *(row["host"], row["epoch"], row["cause"]),
+                "an earlier start ended on %s after %s: %s",
+                *(row["host"], counted(int(row["epoch"]), "epoch"), row["cause"]),
             )
         if reason := _in_vain(rows):
             self._running.unlink(missing_ok=True)
@@ -236,7 +237,8 @@ class ResumeFolder:
     def _stopped(self, name: str) -> None:
         if not self._rank:
             logger.warning(
-                "%s: stopping after %d epochs, where the next start goes on", name, self.epochs
+                "%s: stopping after %s, where the next start goes on",
+                *(name, counted(self.epochs, "epoch")),
             )
             self.ended(name)
 
@@ -318,7 +320,7 @@ def _in_vain(rows: Sequence[Row]) -> str:
         cause = errors[-1]["cause"].removeprefix(_ERROR)
         return (
             "the last two starts of this training ended in the same error, after "
-            f"{rows[-1]['epoch']} epochs: {cause}"
+            f"{counted(int(rows[-1]['epoch']), 'epoch')}: {cause}"
         )
     last = rows[-3:]
     if len(last) == 3 and _same(last) and last[-1]["cause"] in _IN_VAIN:

@@ -148,7 +148,7 @@ def test_test_set_carries_unknowns_and_weights(official):
     assert (table["score_weight"] == 1).all()
 
 
-def test_lost_images_are_noted(official):
+def test_lost_images_are_noted(official, caplog):
     del official.images["ISIC_0000002"]
     del official.truth["ISIC_0000004"]
     del official.lesions["ISIC_0000006"]
@@ -163,6 +163,10 @@ def test_lost_images_are_noted(official):
     }
     left = sorted(set(official.truth) & set(official.images))
     assert catalogue.table["image"].tolist() == left
+    assert [one.getMessage() for one in caplog.records if one.levelname == "WARNING"] == [
+        "1 image of the archive has no row in the ground truth: left out (ISIC_0000004)",
+        "1 row of the ground truth has no image in the archive: left out (ISIC_0000002)",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -179,6 +183,18 @@ def test_many_lost_images_stop_the_run(official, where, message):
         del held[image]
     with pytest.raises(InputError, match=message):
         official.build()
+
+
+def test_errors_name_where_a_file_comes_from(official):
+    first = next(iter(official.truth))
+    official.truth[first] = "XYZ"
+    sources = {"ground_truth": "mine/diagnoses.csv", "metadata": str(official.folder / "meta.csv")}
+    with pytest.raises(InputError, match=r"truth\.csv \(mine/diagnoses\.csv\): row 2, image"):
+        official.build(sources=sources)
+    official.truth[first] = "NV"
+    official.lesions = dict.fromkeys(official.lesions, "HAM_0000001")
+    with pytest.raises(InputError, match=r"meta\.csv: 8 problems"):
+        official.build(sources=sources)
 
 
 def test_archive_of_another_set_stops_the_run(official):

@@ -1,8 +1,11 @@
 """Messages about a wrong configuration: each names its key, at whatever depth."""
 
+import re
+
 import pytest
 from pydantic import BaseModel, ConfigDict
 
+from melanoma import config
 from melanoma.config_errors import build, nearest
 from melanoma.errors import InputError
 
@@ -46,3 +49,20 @@ def test_every_wrong_key_is_told_at_once():
 
 def test_without_a_near_name_all_are_told():
     assert nearest("zzz", ("inner", "outer")) == "known: inner, outer"
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("images: {size: 64\nmodel:\n", ", line 2, column 6: expected ',' or '}', but got ':'"),
+        ("images: {size: 64\nmodel:\n", "(while parsing a flow mapping, begun in line 1)"),
+        ("images:\n\tsize: 64\n", ", line 2, column 1: found character '\\t'"),
+        ("images: size: 64\n", ", line 1, column 13: mapping values are not allowed here"),
+        ("images: \0\n", ": no YAML: unacceptable character"),
+    ],
+)
+def test_a_fault_of_yaml_is_told_by_file_and_line(tmp_path, text, told):
+    path = tmp_path / "config.yaml"
+    path.write_text(text)
+    with pytest.raises(InputError, match=re.escape(f"{path}") + ".*" + re.escape(told)):
+        config.read(path)

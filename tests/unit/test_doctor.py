@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from melanoma import config, doctor
+from melanoma import cli, config, doctor
 from melanoma.cluster import Site
 from melanoma.doctor import probe, slurm
 from melanoma.doctor.findings import Finding
@@ -64,6 +64,8 @@ class FakeCluster:
         if "melanoma.doctor.probe" in command:
             return self.ranks(list(command))
         if command[1:2] == ["show"]:
+            if said := self.said.get("said_of_config"):
+                return Answer(1, "", said)
             if self.said.get("down"):
                 return Answer(1, "", "Unable to contact slurm controller (connect failure)")
             text = {"config": CONFIG, "partition": PARTITIONS, "node": NODES}[command[2]]
@@ -105,7 +107,7 @@ def only(findings: Sequence[Finding]) -> Finding:
 def test_nothing_to_report_on_a_fitting_cluster(here: Surroundings) -> None:
     findings = doctor.diagnose(settings(), here)
     assert problems(findings) == []
-    assert doctor.render(findings).endswith("0 errors, 0 warnings")
+    assert doctor.render(findings).endswith("0 errors, 0 warnings\n")
     assert not doctor.failed(findings)
 
 
@@ -230,6 +232,52 @@ def test_laptop_without_gpu(
     assert "no SLURM here" in findings[-1].what
 
 
+@pytest.mark.parametrize(
+    ("cores", "size", "words"),
+    [(4, 224, "about 48 minutes"), (1, 224, "about 3 hours"), (16, 32, "a minute or two")],
+)
+def test_time_on_the_cpu_in_words(here: Surroundings, cores: int, size: int, words: str) -> None:
+    laptop = replace(here, run=FakeCluster(LAPTOP), memory_mb=1e6, cores=cores)
+    configured = settings(images={"size": size})
+    assert words in only(doctor.diagnose(configured, laptop)).what
+
+
+def test_commands_without_a_cluster_are_no_cluster(here: Surroundings) -> None:
+    run = FakeCluster(said_of_config=slurm.NO_CONFIGURATION)
+    findings = doctor.diagnose(settings(), replace(here, run=run, memory_mb=1e6))
+    assert "no SLURM here" in findings[-1].what
+    assert "no GPU here" in only(findings).what
+
+
+def test_a_controller_that_is_down_is_told_in_one_line(here: Surroundings) -> None:
+    run = FakeCluster(said_of_config="scontrol: error: part\nscontrol: fatal: no route")
+    found = only(doctor.diagnose(settings(), replace(here, run=run)))
+    assert found.what == "SLURM's controller doesn't answer: scontrol: fatal: no route"
+
+
+def test_the_verdict(here: Surroundings) -> None:
+    broken = [Finding("error", "broken", "mend it")]
+    assert "cannot run here" in doctor.verdict(broken, here)
+    assert "--executor slurm" in doctor.verdict([], here)
+    assert doctor.verdict([], replace(here, run=FakeCluster(LAPTOP))).endswith(": snakemake")
+
+
+def test_the_official_test_set_is_no_reason_to_stop(here: Surroundings) -> None:
+    gone = {"images": "gone.zip", "ground_truth": "gone.csv"}
+    findings = doctor.diagnose(settings(data={"test": gone}), here)
+    assert [level for level, _ in problems(findings)] == ["warning", "warning"]
+    assert all("needed for results/official alone" in what for _, what in problems(findings))
+
+
+def test_a_folder_without_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit):
+        cli.main(["doctor"])
+    assert "no config/config.yaml here; go to the folder of the run" in capsys.readouterr().err
+
+
 def test_gpu_here(here: Surroundings) -> None:
     def run(command: Sequence[str], seconds: float = 30) -> Answer:
         return Answer(0, "NVIDIA H200, 550.1\n") if command[0] == "nvidia-smi" else Answer(127)
@@ -254,6 +302,18 @@ def test_disk_counts_only_what_is_still_to_come(here: Surroundings) -> None:
     findings = doctor.diagnose(settings(), replace(here, free_mb=lambda folder: 2.1e3))
     assert any("about 2 GB are needed" in each.what for each in findings)
     assert problems(findings) == []
+
+
+def test_a_missing_archive_is_told_though_an_earlier_run_linked_one(here: Surroundings) -> None:
+    for name in ("images.zip", "ground_truth.csv"):
+        linked = here.folder / "resources/isic2019/train" / name
+        linked.parent.mkdir(parents=True, exist_ok=True)
+        (here.folder / name).touch()
+        linked.symlink_to(here.folder / name)
+    train = {"images": "mine/gone.zip", "ground_truth": "ground_truth.csv"}
+    findings = doctor.diagnose(settings(data={"train": train}), here)
+    assert "mine/gone.zip doesn't exist" in only(findings).what
+    assert "data.train.ground_truth: ground_truth.csv" in [each.what for each in findings]
 
 
 @pytest.mark.parametrize("spelling", ["w/mine.pth", "file:w/mine.pth", "{}/w/mine.pth"])
@@ -290,6 +350,13 @@ def test_backbone_without_known_weights(here: Surroundings) -> None:
     found = only(doctor.diagnose(settings(model={"backbone": "vgg11"}), here))
     assert found.level == "error"
     assert "vgg11" in found.what
+
+
+def test_a_backbone_that_torchvision_does_not_have(here: Surroundings) -> None:
+    misspelt = {"backbone": "resnet51", "pretrained": False}
+    assert "did you mean 'resnet" in only(doctor.diagnose(settings(model=misspelt), here)).what
+    other = {"backbone": "vgg11", "pretrained": False}
+    assert problems(doctor.diagnose(settings(model=other), here)) == []
 
 
 def rank(number: int, ranks: int = 4, **found: Any) -> dict[str, Any]:
@@ -499,7 +566,7 @@ def test_report_is_a_line_each_with_the_cure_below() -> None:
         "ok       all well",
         "error    broken",
         "         -> mend it",
-        "1 errors, 0 warnings",
+        "1 error, 0 warnings",
     ]
 
 

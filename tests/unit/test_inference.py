@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -9,6 +10,7 @@ import pandas as pd
 import pytest
 
 from melanoma import files, images, inference, inference_input, inference_output, isic
+from melanoma.cli import main
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, fit_decision
 from melanoma.notice import NO_MEDICAL_DEVICE
@@ -149,6 +151,14 @@ def test_nothing_readable_is_still_a_table(models, tmp_path):
     assert inference_output.render(table, "csv", models=models).startswith("image,file,predicted")
 
 
+def test_a_wrong_path_is_told_in_one_line(models, tmp_path, capsys):
+    wrong = tmp_path / "none.jpg"
+    assert main(["predict", str(wrong), "--model", str(models[0]), "--accelerator", "cpu"]) == 1
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert re.fullmatch(rf"[\d:]+ ERROR {wrong}: No such file or directory\n", told.err)
+
+
 def test_folders_are_walked_and_files_taken_once(photographs):
     folder = photographs[0].parent
     assert inference_input.find_images([folder, photographs[0]]) == photographs
@@ -170,7 +180,7 @@ def test_metadata_is_matched_by_image(models, photographs, tmp_path, caplog):
     assert table["age"].fillna(-1).tolist() == [-1, -1, 70]
     assert table["sex"].tolist() == ["female", "", "male"]
     assert table["site"].tolist() == ["", "", "palms/soles"]
-    assert "no metadata for 1 images, e.g. b" in caplog.text
+    assert "no metadata for 1 image, e.g. b" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -231,6 +241,44 @@ def test_two_answers_for_one_image_are_explained(models, photographs, likeliest,
     table[f"{likeliest}_calibrated"] = 1.0
     text = inference_output.render(table, "table", models=models)
     assert ("weighs all classes alike" in text) == told
+
+
+@pytest.mark.parametrize(
+    ("answer", "told"),
+    [
+        (("MEL", "MEL", "no"), True),
+        (("MEL", "NV", "no"), True),
+        (("NV", "MEL", "no"), True),
+        (("NV", "NV", "no"), False),
+        (("MEL", "MEL", "yes"), False),
+    ],
+)
+def test_melanoma_may_be_likeliest_and_below(models, photographs, answer, told):
+    predicted, likeliest, decision = answer
+    table = inference.predict_files(photographs[:1], models[:1])
+    table["predicted"], table["melanoma"], table["threshold"] = predicted, decision, 0.95
+    table[CALIBRATED] = 0.0
+    table[f"{likeliest}_calibrated"] = 0.9
+    text = inference_output.render(table, "table", models=models[:1])
+    assert ("Below is no all-clear" in text) == told
+
+
+def test_every_number_says_which_it_is(models, photographs, tmp_path):
+    table = inference.predict_files(photographs[:1], models[:1])
+    table["predicted"], table["melanoma"], table["threshold"] = "MEL", "no", 0.95
+    table["MEL"], table["MEL_calibrated"] = 0.612, 0.943
+    head, _, line, *_ = inference_output.render(table, "table", models=models[:1]).splitlines()
+    assert re.split(r"  +", head)[1:] == [
+        "predicted class, raw",
+        "calibrated probabilities",
+        "melanoma >= 0.950",
+    ]
+    assert "MEL (melanoma) 0.612" in line
+    assert line.endswith("below (0.943)")
+    bare = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
+    table = inference.predict_files(photographs[:1], [bare])
+    head = inference_output.render(table, "table", models=[bare]).splitlines()[0]
+    assert re.split(r"  +", head)[2:] == ["raw probabilities", "melanoma"]
 
 
 def test_the_forms(models, photographs):

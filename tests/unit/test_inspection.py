@@ -146,7 +146,7 @@ def test_progress_is_told(archive, monkeypatch, caplog):
     with caplog.at_level("INFO", logger="melanoma"):
         inspect_shard(archive, 1, 2)
     assert "inspected 2 of 5 images" in caplog.text
-    assert "inspected 5 images, shard 1 of 0 to 1" in caplog.text
+    assert "inspected 5 images, shard 2 of 2" in caplog.text
 
 
 def test_a_flat_image_has_a_fingerprint_of_zeros(tmp_path):

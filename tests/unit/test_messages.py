@@ -83,12 +83,12 @@ def test_success_tells_what_came_of_it(tmp_path):
     write_json(tmp_path / "results/evaluation/fusion/metrics.json", metrics)
     write_json(
         tmp_path / "results/evaluation/plain/metrics.json",
-        {"val": {"balanced_accuracy": None}, "intervals": {}, "n": {"val": {"images": 5}}},
+        {"val": {"balanced_accuracy": None}, "intervals": {}, "n": {"val": {"images": 1}}},
     )
     (tmp_path / "results/MODEL_CARD.md").write_text("# Card")
     text = messages.success(tmp_path, ["fusion", "plain", "not yet"])
     assert "fusion: balanced accuracy 0.712 (0.680 to 0.740) on test, of 90 images" in text
-    assert "plain: balanced accuracy undefined on val, of 5 images" in text
+    assert "plain: balanced accuracy undefined on val, of 1 image\n" in text
     assert "not yet" not in text
     assert "results/MODEL_CARD.md" in text
     assert "gradcam" not in text

@@ -103,7 +103,7 @@ def test_progress_is_told(archive, tmp_path, monkeypatch, caplog):
     with caplog.at_level("INFO", logger="melanoma"):
         both_jobs(archive, tmp_path, IMAGES, 2)
     assert "cleaned 2 of 3 images" in caplog.text
-    assert "cleaned 4 images, shard 1 of 0 to 1" in caplog.text
+    assert "cleaned 4 images, shard 2 of 2" in caplog.text
     assert "resized 4 images" in caplog.text
 
 

@@ -56,6 +56,15 @@ def test_a_misspelt_key_stops_the_run_and_names_the_nearest(fresh):
     assert "did you mean 'images'" in result.stdout + result.stderr
 
 
+def test_a_misspelt_backbone_stops_the_run_without_a_traceback(fresh):
+    result = snakemake(fresh, "-n", "--config", "model={backbone: resnet51}", check=False)
+    said = result.stdout + result.stderr
+    assert result.returncode != 0
+    assert "did you mean 'resnet50'?" in said
+    assert "Traceback" not in said
+    assert "InputFunctionException" not in said
+
+
 def test_the_official_test_set_is_no_part_of_the_default_target(fresh):
     output = snakemake(fresh, "-n").stdout
     assert "resources/isic2019/test" not in output

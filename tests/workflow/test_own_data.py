@@ -15,10 +15,9 @@ def folder(tmp_path_factory, archive_folder):
     folder = tmp_path_factory.mktemp("mine-run")
     (folder / "mine").mkdir()
     (folder / "config").mkdir()
-    block = re.search(r"```\n(image,MEL.*?)```", DOCUMENT, re.S)[1]
-    tables = zip(*(re.split(r"\s{2,}", line) for line in block.splitlines()), strict=True)
-    for name, lines in zip(("diagnoses", "patients"), tables, strict=True):
-        (folder / f"mine/{name}.csv").write_text("\n".join(lines) + "\n")
+    for name in ("diagnoses", "patients"):
+        table = re.search(rf"`mine-run/mine/{name}\.csv`:\n\n```\n(.*?)```", DOCUMENT, re.S)[1]
+        (folder / f"mine/{name}.csv").write_text(table)
     config = re.search(r"```yaml\n# mine-run/config/config.yaml\n(.*?)```", DOCUMENT, re.S)[1]
     (folder / "config/config.yaml").write_text(config)
     with (
@@ -51,4 +50,5 @@ def test_a_broken_table_ends_with_the_row_that_is_wrong(folder):
     end = result.stderr[result.stderr.index("Stopped before the end") :]
     assert result.returncode != 0
     assert "catalogue" in end
-    assert "row 3, column NV, image b: found '2'" in end
+    source = "ground_truth.csv (mine/diagnoses.csv): row 3, column NV, image b: found '2'"
+    assert source in end

@@ -16,6 +16,10 @@ from snakemake.logging import logger
 try:
     CONFIG = settings.parse(config)
     EXPERIMENTS = {name: CONFIG.experiment(name) for name in CONFIG.experiments}
+    # Asked here, since in an input function the error would come with a traceback.
+    WEIGHTS = {
+        name: weights.weights_file(each.model) for name, each in EXPERIMENTS.items()
+    }
 except InputError as error:
     raise WorkflowError(str(error))
 
@@ -77,6 +81,12 @@ def get_source(wildcards):
     return getattr(data_set, wildcards.file.split(".")[0])
 
 
+def get_sources(wildcards, resources):
+    """Where a set's files come from, for messages: `resources` keeps it out of rerun triggers."""
+    data_set = getattr(CONFIG.data, wildcards.set)
+    return data_set.model_dump(exclude_none=True) if data_set else {}
+
+
 def get_metadata(wildcards):
     """The metadata table of a set, where it has one."""
     data_set = getattr(CONFIG.data, wildcards.set)
@@ -85,6 +95,11 @@ def get_metadata(wildcards):
         if data_set and data_set.metadata
         else []
     )
+
+
+def get_shard_number(wildcards, resources):
+    """A shard as people count, for messages; no reason to run again, as `get_sources` says."""
+    return int(wildcards.shard) + 1
 
 
 def get_inspected_shards(wildcards):
@@ -120,7 +135,7 @@ def get_recipe(wildcards):
 
 def get_weights(wildcards):
     """The pretrained backbone's weights, where the experiment starts from them."""
-    file = weights.weights_file(EXPERIMENTS[wildcards.experiment].model)
+    file = WEIGHTS[wildcards.experiment]
     return f"resources/weights/{file}" if file else []
 
 

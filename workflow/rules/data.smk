@@ -55,8 +55,9 @@ rule inspect:
         **cluster.inspect_resources(),
     params:
         code=code_version("melanoma.inspection"),
+        number=get_shard_number,
     message:
-        "Inspecting {wildcards.set} images, shard {wildcards.shard} of {wildcards.shards}"
+        "Inspecting {wildcards.set} images, shard {params.number} of {wildcards.shards}"
     script:
         "../../scripts/inspect.py"
 
@@ -106,6 +107,7 @@ rule catalogue:
     params:
         code=code_version("melanoma.cataloguing"),
         metadata=lambda wildcards: bool(get_metadata(wildcards)),
+        sources=get_sources,
     message:
         "Joining the tables of the {wildcards.set} set"
     script:

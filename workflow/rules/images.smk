@@ -18,8 +18,9 @@ rule remove_hair:
         **cluster.shard_resources(EXPERIMENTS),
     params:
         code=code_version("melanoma.shards"),
+        number=get_shard_number,
     message:
-        "Removing hair ({wildcards.hair_removal}), {wildcards.set} shard {wildcards.shard} of {wildcards.shards}"
+        "Removing hair ({wildcards.hair_removal}), {wildcards.set} shard {params.number} of {wildcards.shards}"
     script:
         "../../scripts/remove_hair.py"
 
@@ -43,8 +44,9 @@ rule resize:
         **cluster.shard_resources(EXPERIMENTS),
     params:
         code=code_version("melanoma.shards"),
+        number=get_shard_number,
     message:
-        "Resizing to {wildcards.size} px, {wildcards.set} shard {wildcards.shard} of {wildcards.shards}"
+        "Resizing to {wildcards.size} px, {wildcards.set} shard {params.number} of {wildcards.shards}"
     script:
         "../../scripts/resize.py"
 
