@@ -17,9 +17,8 @@ demo: env ## the whole pipeline on the built-in synthetic set, in demo/
 	@bash .ci/demo
 
 test: lint ## lint, then every test; SLURM and browser tests where these are installed
-	coverage erase
-	coverage run -m pytest --durations=20 tests
-	coverage combine --quiet
+	pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
+	    --durations=20 --cov --cov-report= tests
 	coverage report --fail-under=90 --skip-covered
 
 lint: env ## ruff, mypy, snakefmt and snakemake --lint

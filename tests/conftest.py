@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,14 +17,40 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one file go to one process, for the sake of its fixtures; SLURM's share a cluster."""
+    for item in items:
+        group = "slurm" if item.get_closest_marker("slurm") else item.nodeid.split("::")[0]
+        item.add_marker(pytest.mark.xdist_group(group))
+
+
+def made_once(
+    name: str, make: Callable[[Path], None], tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """A folder that the first test process to ask for it fills and all of them read."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        folder = tmp_path_factory.mktemp(name)
+        make(folder)
+        return folder
+    folder = tmp_path_factory.getbasetemp().parent / name
+    done = folder.with_suffix(".done")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            make(folder)
+            done.touch()
+    return folder
+
+
 @pytest.fixture(scope="session")
 def archive_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A drawn archive of 64 training and 24 test images, all classes in it. Read only, please."""
     from runs import draw_archive
 
-    folder = tmp_path_factory.mktemp("archive")
-    draw_archive(folder)
-    return folder
+    return made_once("archive", draw_archive, tmp_path_factory)
 
 
 @pytest.fixture(scope="session")
@@ -29,7 +58,8 @@ def finished_run(archive_folder: Path, tmp_path_factory: pytest.TempPathFactory)
     """Working directory of a finished run of the whole workflow. Read only, please."""
     from runs import micro_config, snakemake, write_config
 
-    directory = tmp_path_factory.mktemp("run")
-    write_config(directory, micro_config(archive_folder))
-    snakemake(directory)
-    return directory
+    def make(directory: Path) -> None:
+        write_config(directory, micro_config(archive_folder))
+        snakemake(directory)
+
+    return made_once("run", make, tmp_path_factory)

@@ -19,7 +19,8 @@ FEW, MANY = 10_000, 40_000
 """Images of which pack and split are measured; pack's have 32 x 32 pixels."""
 
 PACK_SIZE = 32
-EPOCHS = 12
+EPOCHS = (10, 50)
+"""Lengths of the trainings that are held against each other, both past what caches take once."""
 
 _SHARD = """
 import json, sys
@@ -57,6 +58,17 @@ table = pd.DataFrame({
 assign_splits(table, folds=5, val_fraction=0.15, test_fraction=0.15, seed=42)
 """
 
+_TRAIN = """
+import sys
+from pathlib import Path
+from melanoma.training.run import train
+from tests.unit import training_examples
+folder, epochs = Path(sys.argv[1]), int(sys.argv[2])
+training_examples.write_data(folder)
+settings = {"max_epochs": epochs, "patience": 0}
+train(training_examples.job(folder, folder / "output", training=settings))
+"""
+
 _TELL = """
 with open("/proc/self/status") as status:
     print(next(line.split()[1] for line in status if line.startswith("VmHWM")))
@@ -86,6 +98,7 @@ def measure(archive: Path | None) -> Iterator[Figure]:
         yield _growth("pack", few, many)
         few, many = (peak_of(_SPLIT, str(count)) for count in (FEW, MANY))
         yield _growth("split, 5 folds", few, many)
+        yield _training(folder)
 
 
 def _shard(archive: Path | None, folder: Path) -> Figure:
@@ -97,6 +110,15 @@ def _shard(archive: Path | None, folder: Path) -> Figure:
     peak = peak_of(_SHARD, str(folder / "images.zip"), str(folder), names)
     what = f"remove_hair and resize, files of {LARGE[0]} x {LARGE[1]}"
     return figure("memory", what, peak, unit="MB", target="<= 500")
+
+
+def _training(folder: Path) -> Figure:
+    short, long = (peak_of(_TRAIN, str(folder / str(count)), str(count)) for count in EPOCHS)
+    kilobytes = max(0.0, long - short) * 1024 / (EPOCHS[1] - EPOCHS[0])
+    told = f"{long:.0f} MB after {EPOCHS[1]} epochs"
+    return figure(
+        "memory", "train: growth", kilobytes, unit="kB an epoch", target="<= 200", against=told
+    )
 
 
 def _growth(what: str, few: float, many: float) -> Figure:
