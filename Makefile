@@ -17,8 +17,8 @@ demo: env ## the whole pipeline on the built-in synthetic set, in demo/
 	@bash .ci/demo
 
 test: lint ## lint, then every test; SLURM and browser tests where these are installed
-	pytest --numprocesses logical --maxprocesses 4 --dist loadgroup --no-loadscope-reorder \
-	    --durations=20 --cov --cov-report= tests
+	pytest --numprocesses logical --maxprocesses 4 --no-loadscope-reorder --durations=20 \
+	    --cov --cov-report= tests
 	coverage report --fail-under=90 --skip-covered
 
 lint: env ## ruff, mypy, snakefmt and snakemake --lint
