@@ -6,7 +6,6 @@ data it never describes, and in the catalogue's width and height. A lesion has n
 
 from __future__ import annotations
 
-import math
 from typing import Literal
 
 import cv2
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 from melanoma.errors import InputError
 from melanoma.hair import dullrazor, remove_hair
 from melanoma.jpeg import read_size
+from melanoma.resampling import resize
 
 __all__ = [
     "DETAIL",
@@ -39,19 +39,6 @@ Hairs are found and covered at that scale. At 1.0, fine hairs blend with the ski
 covered: 0.5 to 1 dB lost beside hairs of 600 x 450 files, for 0.5 ms of decoding saved; 1.7 lets
 1024 x 768 files be read at half scale for a size of 224, where full scale gains nothing.
 """
-
-SOFTNESS = 1 / 8
-"""Variance of the smoothing before sampling, in squared steps of the sampling grid.
-
-A box over each step has 1/12, a triangle over two (the antialiased bilinear filter of PIL and
-torch) 1/6; 1/8 comes nearest to Lanczos on dermoscopic images (49 dB against 47 for 1/6).
-"""
-
-_LINEAR_VARIANCE = 1 / 6
-"""Mean variance of linear interpolation, in squared pixels: x (1 - x) averaged over x."""
-
-_WIDEST_SCALE = 3.5
-"""Reduction up to which five taps hold the smoothing; beyond it areas are averaged."""
 
 _FLAGS = {
     1: cv2.IMREAD_COLOR_RGB,
@@ -175,48 +162,3 @@ def prepare(jpeg: bytes, *, size: int, framing: Framing, hair_removal: HairRemov
         InputError: see `clean`.
     """
     return frame(clean(jpeg, size=size, hair_removal=hair_removal), size=size, framing=framing)
-
-
-def resize(rgb: Pixels, *, width: int, height: int) -> Pixels:
-    """Resize without aliasing: smooth by as much as the sampling grid is coarser, then sample.
-
-    As cheap as torch's antialiased bilinear filter on bytes, and sharper; needs no torch.
-
-    Args:
-        rgb: uint8 [h, w, 3].
-        width: of the result, in pixels.
-        height: of the result, in pixels.
-
-    Returns:
-        uint8 [height, width, 3]; `rgb` itself where nothing changes.
-    """
-    across, down = rgb.shape[1] / width, rgb.shape[0] / height
-    if across == down == 1:
-        return rgb
-    if max(across, down) > _WIDEST_SCALE:
-        # OpenCV averages areas only where neither direction grows: the one that does comes after.
-        within = (min(width, rgb.shape[1]), min(height, rgb.shape[0]))
-        area: Pixels = cv2.resize(rgb, within, interpolation=cv2.INTER_AREA)
-        return resize(area, width=width, height=height)
-    taps_x, sigma_x = _smoothing(across)
-    taps_y, sigma_y = _smoothing(down)
-    if taps_x > 1 or taps_y > 1:
-        rgb = cv2.GaussianBlur(rgb, (taps_x, taps_y), sigmaX=sigma_x, sigmaY=sigma_y)
-    sampled: Pixels = cv2.resize(rgb, (width, height), interpolation=cv2.INTER_LINEAR)
-    return sampled
-
-
-def _smoothing(scale: float) -> tuple[int, float]:
-    """Taps and sigma of the Gaussian that, with linear interpolation, has the wanted variance.
-
-    Args:
-        scale: pixels per step of the sampling grid; below 1 when enlarging.
-    """
-    variance = scale * scale * SOFTNESS - _LINEAR_VARIANCE
-    if variance < 0.02:
-        return 1, 1.0
-    if variance > 0.55:
-        return 5, math.sqrt(variance)
-    # Three taps e, 1, e have the variance 2 e / (1 + 2 e); sigma is that of OpenCV's taps.
-    edge = variance / (2 * (1 - variance))
-    return 3, math.sqrt(-0.5 / math.log(edge))

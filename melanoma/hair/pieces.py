@@ -136,8 +136,9 @@ def drop_odd_pieces(
     axes = pieces.axes()
     drop |= small & (axes.across > STUBBY * axes.along)
     edges = (area / extent > RULER_WIDTH) | (beside > RULER_BESIDE)
-    for piece in np.flatnonzero(~drop & edges & (extent >= RULER_EXTENT * short)):
-        drop[piece] = rulers.is_edge(*pieces.points(piece), depth)
+    edges &= ~drop & (extent >= RULER_EXTENT * short) & (axes.across <= rulers.EDGE_WIDTH)
+    for piece in np.flatnonzero(edges):
+        drop[piece] = rulers.is_edge(*pieces.points(piece), axes.only(np.array([piece])), depth)
     ticks = np.flatnonzero(~drop & (extent <= TICK_EXTENT * short))
     drop[ticks] = rulers.tick_rows(axes.only(ticks))
     found.ravel()[pieces.flat[~drop[pieces.label]]] = True

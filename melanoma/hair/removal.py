@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -10,16 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.hair.detection import find_hairs
-
-FACTORS = (1.0, 1.5, 2.0, 3.0, 4.0, 6.0, 8.0, 12.0, 16.0)
-"""By which the image may be shrunk before lines are looked for."""
-
-LARGEST_SHORT_SIDE = 300
-"""Lines are looked for at the weakest of these reductions that leaves the short side below this.
-
-Hairs are one to five pixels wide then: below 200, thin ones fade; above 300, thick ones are too
-wide for the flanks that lines are held against (8 dB lost at 384), and each pixel costs.
-"""
+from melanoma.hair.reduction import Part, Reduction
 
 COARSE = 2.5
 """Reduction beyond which hairs are covered without the diagonal neighbours of their lines."""
@@ -34,6 +25,9 @@ DARKER = 10.0
 """Grey levels by which a pixel of a detected line must be darker than its filling to be hair; in
 red, in which vessels and pigment are bright."""
 
+STRIP = 16
+"""Rows of the shrunk image that are covered at once, as far as lines reach; an even number."""
+
 _SEEN = 255
 """What a pixel of skin counts: a mask's value."""
 
@@ -47,16 +41,17 @@ def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     Returns:
         uint8 [H, W, 3]; a new array, or `rgb` itself where no hair was found.
     """
-    small = _shrunk(rgb)
+    reduction = Reduction.of_side(min(rgb.shape[:2]))
+    small = reduction.shrink(rgb)
     channels = cv2.split(small)
     lines = find_hairs(_brightest(channels))
     if not lines.any():
         return rgb
-    lines = cv2.dilate(lines.view(np.uint8), _beside(len(rgb) / len(small)))
+    lines = cv2.dilate(lines.view(np.uint8), _beside(reduction))
     at = np.flatnonzero(lines.view(np.bool_))
     colours = small.copy()
     colours.reshape(-1, 3)[at] = _skin_behind(channels, lines, at)
-    return _covered(rgb, lines, colours)
+    return _covered(rgb, lines, colours, reduction)
 
 
 def hair_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -79,21 +74,9 @@ def _brightest(channels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     return largest
 
 
-def _shrunk(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """The image at the scale at which lines are looked for."""
-    height, width = rgb.shape[:2]
-    short = min(height, width)
-    factor = next((f for f in FACTORS if short / f < LARGEST_SHORT_SIDE), FACTORS[-1])
-    if factor == 1:
-        return rgb
-    size = (max(1, round(width / factor)), max(1, round(height / factor)))
-    small: NDArray[np.uint8] = cv2.resize(rgb, size, interpolation=cv2.INTER_AREA)
-    return small
-
-
-def _beside(factor: float) -> NDArray[np.uint8]:
+def _beside(reduction: Reduction) -> NDArray[np.uint8]:
     """The neighbours of a line's pixel that may be hair too: fewer where each covers more."""
-    shape = cv2.MORPH_CROSS if factor > COARSE else cv2.MORPH_RECT
+    shape = cv2.MORPH_CROSS if reduction.of > COARSE * reduction.to else cv2.MORPH_RECT
     element: NDArray[np.uint8] = cv2.getStructuringElement(shape, (3, 3))
     return element
 
@@ -161,7 +144,10 @@ class _Sums:
 
 
 def _covered(
-    rgb: NDArray[np.uint8], lines: NDArray[np.uint8], colours: NDArray[np.uint8]
+    rgb: NDArray[np.uint8],
+    lines: NDArray[np.uint8],
+    colours: NDArray[np.uint8],
+    reduction: Reduction,
 ) -> NDArray[np.uint8]:
     """A copy of `rgb` with the colour of the skin where lines are and it is darker than that.
 
@@ -169,12 +155,27 @@ def _covered(
         rgb: uint8 [H, W, 3].
         lines: uint8 [h, w], 1 on lines, else 0.
         colours: uint8 [h, w, 3], of the skin behind the lines.
+        reduction: from the first to the others.
     """
-    height, width = rgb.shape[:2]
-    filled = cv2.resize(colours, (width, height), interpolation=cv2.INTER_LINEAR)
-    near = cv2.resize(lines, (width, height), interpolation=cv2.INTER_NEAREST)
-    darker = cv2.extractChannel(cv2.subtract(filled, rgb), 0)
-    hair = cv2.bitwise_and(cv2.compare(darker, DARKER, cv2.CMP_GT), near)
     cleaned = rgb.copy()
-    cv2.copyTo(filled, hair, cleaned)
+    lines, colours = (reduction.with_rest(part, rgb.shape) for part in (lines, colours))
+    for part in _strips(lines):
+        at = cleaned[reduction.full(part)]
+        filled = reduction.enlarge(colours, part, at.shape, cv2.INTER_LINEAR)
+        near = reduction.enlarge(lines, part, at.shape, cv2.INTER_NEAREST)
+        darker = cv2.extractChannel(cv2.subtract(filled, at), 0)
+        hair = cv2.bitwise_and(cv2.compare(darker, DARKER, cv2.CMP_GT), near)
+        cv2.copyTo(filled, hair, at)
     return cleaned
+
+
+def _strips(lines: NDArray[np.uint8]) -> Iterator[Part]:
+    """The smallest rectangle around the lines in each strip of the image, of even places."""
+    for top in range(0, len(lines), STRIP):
+        left, down, wide, high = cv2.boundingRect(lines[top : top + STRIP])
+        if wide:
+            yield _even(top + down, high), _even(left, wide)
+
+
+def _even(start: int, length: int) -> slice:
+    return slice(start // 2 * 2, (start + length + 1) // 2 * 2)

@@ -138,17 +138,20 @@ def _evenly_spaced(places: Floats) -> bool:
     return bool((error <= UNEVEN[0] + UNEVEN[1] * gaps).all())
 
 
-def is_edge(rows: NDArray[np.intp], columns: NDArray[np.intp], depth: NDArray[np.uint8]) -> bool:
-    """Whether a long piece is the edge of a ruler: straight, with evenly spaced ticks beside it.
+def is_edge(
+    rows: NDArray[np.intp],
+    columns: NDArray[np.intp],
+    axes: Axes,
+    depth: NDArray[np.uint8],
+) -> bool:
+    """Whether a long straight piece is the edge of a ruler: with evenly spaced ticks beside it.
 
     Args:
         rows: of its pixels.
         columns: of its pixels.
+        axes: its own, one.
         depth: uint8 [H, W], of each pixel below its surroundings.
     """
-    axes = Axes.of(rows, columns, np.zeros(len(rows), np.intp), 1)
-    if axes.across[0] > EDGE_WIDTH:
-        return False
     middle_y, middle_x, down, across = axes.y[0], axes.x[0], axes.down[0], axes.right[0]
     off = (rows - middle_y) * across - (columns - middle_x) * down
     # With ticks that touch it, the piece's middle lies beside the edge itself.
@@ -176,6 +179,6 @@ def _period(signal: Floats) -> float:
     longest = min(PERIODS[1], len(signal) // 3)
     if power == 0 or longest < PERIODS[0]:
         return 0.0
-    values = [float(centred[:-lag] @ centred[lag:]) / power for lag in range(1, longest + 1)]
+    values = np.correlate(centred, centred, "full")[len(signal) :][:longest] / power
     drop = next((lag for lag, value in enumerate(values, 1) if value <= 0), longest)
-    return max(values[max(drop, PERIODS[0]) - 1 :], default=0.0)
+    return float(values[max(drop, PERIODS[0]) - 1 :].max(initial=0.0))

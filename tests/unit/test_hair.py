@@ -9,6 +9,7 @@ from scipy.spatial import cKDTree
 
 from melanoma import hair
 from melanoma.hair import detection, removal
+from melanoma.hair.reduction import LARGEST_SHORT_SIDE, REDUCTIONS, Reduction
 from tests.benchmarks.drawn_hairs import KINDS, draw
 
 SIZES = ((600, 450), (512, 512), (1024, 768))
@@ -171,7 +172,50 @@ def test_the_search_costs_the_same_for_any_size(size, monkeypatch):
     )
     hair.remove_hair(np.full((size[1], size[0], 3), 150, np.uint8))
     (shape,) = searched
-    assert 150 <= min(shape) < removal.LARGEST_SHORT_SIDE
+    assert 150 <= min(shape) < LARGEST_SHORT_SIDE
+
+
+@pytest.mark.parametrize(("of", "to"), REDUCTIONS)
+def test_shrinking_averages(of, to):
+    rgb = skin(of * 31 + of - 1, of * 23)
+    small = Reduction(of, to).shrink(rgb)
+    assert small.shape == (23 * to, 31 * to, 3)
+    cut = rgb[:, : of * 31].astype(np.float64)
+    if to == 1:
+        average = cut.reshape(23, of, 31, of, 3).mean(axis=(1, 3))
+        assert np.abs(small - average).max() <= 0.51
+    assert np.abs(small.mean(axis=(0, 1)) - cut.mean(axis=(0, 1))).max() < 0.3
+
+
+@pytest.mark.parametrize(("of", "to"), REDUCTIONS)
+def test_a_part_is_enlarged_as_the_whole_is(of, to):
+    random = np.random.default_rng(of)
+    small = random.integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    reduction = Reduction(of, to)
+    whole = reduction.enlarge(small, (slice(0, 40), slice(0, 60)), (9999, 9999), cv2.INTER_LINEAR)
+    assert whole.shape == (40 * of // to, 60 * of // to, 3)
+    for part in ((slice(10, 22), slice(30, 44)), (slice(0, 2), slice(58, 60))):
+        there = whole[reduction.full(part)]
+        found = reduction.enlarge(small, part, there.shape, cv2.INTER_LINEAR)
+        np.testing.assert_array_equal(found, there)
+
+
+@pytest.mark.parametrize("size", [(601, 451), (1025, 769), (752, 565), (1127, 1002)])
+def test_a_hair_is_covered_to_the_very_edge(size):
+    base = skin(*size, lesion=False)
+    hairy = base.copy()
+    width, height = size
+    thick = max(2, height // 150)
+    for start, end in (
+        ((width * 2 // 3, 0), (width // 2, height)),
+        ((0, 90), (width, height // 2)),
+    ):
+        cv2.line(hairy, start, end, (30, 22, 18), thick, cv2.LINE_AA)
+    cleaned = hair.remove_hair(hairy)
+    for edge in (np.s_[-1], np.s_[:, -1]):
+        on = hairy[edge].mean(axis=-1) < 110
+        error = np.abs(cleaned[edge].astype(int) - base[edge]).mean(axis=-1)
+        assert np.median(error[on]) < 15
 
 
 def test_the_usual_recipe_fills_dark_lines():
