@@ -264,7 +264,7 @@ def _copy(
     partial: Partial, response: http.client.HTTPResponse, start: int, length: int | None
 ) -> None:
     """Append what comes to the partial file."""
-    progress = _Progress(_name(partial), start, length)
+    progress = _Received(_name(partial), start, length)
     received = start
     # Unbuffered: a full disk must be noticed when writing, not when closing.
     with partial.path.open("ab", buffering=0) as stream:
@@ -308,7 +308,7 @@ def _write(partial: Partial, stream: io.RawIOBase, block: bytes) -> None:
         ) from error
 
 
-class _Progress:
+class _Received:
     """A log line every few seconds or percent."""
 
     def __init__(self, name: str, start: int, length: int | None) -> None:

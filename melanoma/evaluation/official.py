@@ -26,7 +26,13 @@ from melanoma.evaluation.tables import read_predictions
 from melanoma.files import write_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
 from melanoma.scoring import Decided, decide, official_scores
-from melanoma.submission import KEPT, choose_threshold, ood_scores, submission
+from melanoma.submission import (
+    KEPT,
+    choose_threshold,
+    ood_scores,
+    read_submission,
+    submission,
+)
 
 FILES = (
     "scores.json",
@@ -78,8 +84,11 @@ def evaluate_official(
     known = _strangeness("val", [read_predictions(path) for path in validation], ood)
     rule = choose_threshold(known["ood"].to_numpy(float))
     probabilities = join_folds("official", [table[["image", *CLASSES]] for table in tables])
-    submitted = submission(probabilities, scores["ood"].to_numpy(float), rule)
     images = read_catalogue(catalogue)
+    file = output / "submission.csv"
+    write_table(file, submission(probabilities, scores["ood"].to_numpy(float), rule))
+    # What is scored is the file that would be handed in, checked by the challenge's rules.
+    submitted = read_submission(file, list(images["image"])).rename_axis("image").reset_index()
     truth = truth_table(images)
     groups = images.set_index("image")["group"]
     chosen = dict(_image_sets(truth, submitted, matched))
@@ -98,7 +107,7 @@ def evaluate_official(
         "matched": len(set(matched) & set(truth["image"])),
         "unknown": {"score": ood, "kept": KEPT, **asdict(rule)},
     }
-    _write(output, result, per_class, submitted, scores)
+    _write(output, result, per_class, scores)
     write_table(output / "confusion.csv", _confusion(decide(truth, submitted, NINE)))
     return result
 
@@ -118,10 +127,8 @@ def _write(
     output: Path,
     result: dict[str, Any],
     per_class: pd.DataFrame,
-    submitted: pd.DataFrame,
     scores: pd.DataFrame,
 ) -> None:
-    write_table(output / "submission.csv", submitted)
     write_table(output / "ood.csv", scores)
     write_table(output / "per_class.csv", per_class[per_class["class"] != ""])
     headline = per_class[per_class["class"] == ""].drop(columns="class")

@@ -34,7 +34,7 @@ _QUALITY = 90
 _DATE = (2019, 5, 13, 0, 0, 0)
 _LICENSE = "CC0 1.0 Universal: https://creativecommons.org/publicdomain/zero/1.0/\n"
 
-Progress = Callable[[int, int], None]
+Tell = Callable[[int, int], None]
 """Called with the number of images drawn so far and in all."""
 
 
@@ -45,7 +45,7 @@ def write_archive(
     test_images: int = 120,
     seed: int = 0,
     sizes: Sequence[tuple[int, int]] = SIZES,
-    progress: Progress | None = None,
+    progress: Tell | None = None,
 ) -> None:
     """Write a drawn archive in the official format, under the official file names.
 

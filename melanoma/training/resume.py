@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Progress:
+class Standing:
     """How far earlier starts came.
 
     Attributes:
@@ -35,16 +35,16 @@ class Progress:
     finished: bool = False
 
 
-def progress_of(folder: ResumeFolder) -> Progress:
+def standing_of(folder: ResumeFolder) -> Standing:
     """How far the earlier starts of a training came.
 
     Raises:
         InputError: the state cannot be read.
     """
     if not folder.state.exists():
-        return Progress()
+        return Standing()
     kept = _read_state(folder.state)["callbacks"][STATE_KEY]
-    return Progress(kept["epochs"], kept["finished"])
+    return Standing(kept["epochs"], kept["finished"])
 
 
 def publish_results(folder: ResumeFolder, output: Path, provenance: Provenance) -> None:

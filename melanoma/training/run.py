@@ -26,7 +26,7 @@ from melanoma.training.checkpoints import Provenance
 from melanoma.training.data import FoldData
 from melanoma.training.fold import FoldTables, fold_tables
 from melanoma.training.module import Classifier, NonFiniteLossError
-from melanoma.training.resume import Progress, other_folders, progress_of, publish_results
+from melanoma.training.resume import Standing, other_folders, publish_results, standing_of
 from melanoma.training.stages import Schedule
 from melanoma.training.starts import ResumeFolder
 from melanoma.wording import counted
@@ -45,7 +45,7 @@ class _Setting:
     job: TrainingJob
     how: launch.Launch
     folder: ResumeFolder
-    progress: Progress
+    standing: Standing
     tables: FoldTables
     store: Store
     schedule: Schedule
@@ -83,15 +83,15 @@ def train(job: TrainingJob, folder: ResumeFolder | None = None) -> TrainingResul
     tables = _tables(job, store)
     batch_size = job.experiment.training.batch_size
     steps = training_steps(len(tables.train), batch_size=batch_size, ranks=how.ranks)
-    progress = progress_of(folder)
-    folder.epochs = progress.epochs
+    standing = standing_of(folder)
+    folder.epochs = standing.epochs
     schedule = Schedule.of(job.experiment, steps)
-    setting = _Setting(job, how, folder, progress, tables, store, schedule)
+    setting = _Setting(job, how, folder, standing, tables, store, schedule)
     return _fit(setting)
 
 
 def _fit(setting: _Setting) -> TrainingResult:
-    job, folder, progress = setting.job, setting.folder, setting.progress
+    job, folder, standing = setting.job, setting.folder, setting.standing
     provenance = Provenance(
         experiment=job.experiment,
         encoder=setting.tables.encoder,
@@ -106,11 +106,11 @@ def _fit(setting: _Setting) -> TrainingResult:
         setting.tables,
         job.experiment,
         setting.schedule,
-        start_epoch=progress.epochs,
+        start_epoch=standing.epochs,
     )
     trainer = _trainer(setting, bookkeeping)
     if trainer.is_global_zero:
-        history.trim(folder.history, progress.epochs)
+        history.trim(folder.history, standing.epochs)
         _announce(setting)
     _run(setting, trainer, module)
     if trainer.is_global_zero:
@@ -134,7 +134,7 @@ def _run(setting: _Setting, trainer: pl.Trainer, module: Classifier) -> None:
         seed=training.seed,
         resident=training.resident,
     )
-    state = str(setting.folder.state) if setting.progress.epochs else None
+    state = str(setting.folder.state) if setting.standing.epochs else None
     try:
         trainer.fit(module, datamodule=data, ckpt_path=state, weights_only=True)
     except NonFiniteLossError as error:
@@ -142,10 +142,10 @@ def _run(setting: _Setting, trainer: pl.Trainer, module: Classifier) -> None:
 
 
 def _trainer(setting: _Setting, bookkeeping: Bookkeeping) -> pl.Trainer:
-    progress = setting.progress
+    standing = setting.standing
     # A training that is done goes through fit too, which then does nothing: every rank must have
     # read the folder before the first one removes it.
-    epochs = progress.epochs if progress.finished else setting.schedule.epochs
+    epochs = standing.epochs if standing.finished else setting.schedule.epochs
     deterministic = setting.job.experiment.training.deterministic
     return pl.Trainer(
         **launch.trainer_arguments(setting.how),
@@ -181,7 +181,7 @@ def _model(setting: _Setting) -> FusionModel:
     settings, training = job.experiment.model, job.experiment.training
     torch.manual_seed(training.seed)
     model = FusionModel(settings, setting.tables.encoder.width)
-    if settings.image and settings.pretrained and not setting.progress.epochs:
+    if settings.image and settings.pretrained and not setting.standing.epochs:
         if job.weights is None:
             raise InputError(
                 "model.pretrained: true, but no file of weights was given: "
@@ -219,9 +219,9 @@ def _announce(setting: _Setting) -> None:
         *(counted(how.nodes, "node"), how.precision),
         *(counted(setting.schedule.steps_per_epoch, "step"), job.experiment.training.batch_size),
     )
-    if setting.progress.epochs:
+    if setting.standing.epochs:
         logger.info(
-            "resuming after epoch %d from %s", setting.progress.epochs - 1, setting.folder.path
+            "resuming after epoch %d from %s", setting.standing.epochs - 1, setting.folder.path
         )
     for name in other_folders(job.output, setting.folder.path):
         logger.info("%s is left from other settings or code: remove it when not wanted", name)

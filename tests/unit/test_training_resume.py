@@ -11,7 +11,7 @@ import training_examples
 
 from melanoma.errors import FaultError, InputError
 from melanoma.training import history, starts
-from melanoma.training.resume import Progress, other_folders, progress_of
+from melanoma.training.resume import Standing, other_folders, standing_of
 from melanoma.training.starts import (
     NO_NOTICE,
     Outlook,
@@ -221,13 +221,13 @@ def test_leftovers_of_a_kill_are_removed(tmp_path):
 
 def test_progress(tmp_path):
     folder = ResumeFolder(tmp_path / "resume-1", 0)
-    assert progress_of(folder) == Progress()
+    assert standing_of(folder) == Standing()
     kept = {"melanoma": {"epochs": 3, "finished": True}}
     torch.save({"callbacks": kept}, folder.state)
-    assert progress_of(folder) == Progress(3, True)
+    assert standing_of(folder) == Standing(3, True)
     folder.state.write_bytes(b"broken")
     with pytest.raises(InputError, match="remove the folder"):
-        progress_of(folder)
+        standing_of(folder)
     (tmp_path / "resume-2").mkdir()
     assert other_folders(tmp_path, folder.path) == ["resume-2"]
 
