@@ -2,7 +2,7 @@
 
     PYTHONPATH=tests python tests/robustness/soak.py FOLDER --rounds 20
 
-Each round makes everything anew, with two kills at random moments of its own and the plain command
+Each round begins without results, with two kills at random moments of its own and the same command
 again until it is done. FOLDER/soak.csv has a row for each round, from which a later call goes on.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import os
 import random
+import shutil
 import sys
 import threading
 import time
@@ -80,15 +81,16 @@ def main() -> int:
 
 
 def one_round(folder: Path, working: Path) -> None:
-    """Make everything anew, with kills."""
+    """Make everything anew in the same folder, with kills."""
+    for made in ("results", "resources"):
+        shutil.rmtree(working / made, ignore_errors=True)
     number = len(read_rows(folder / "soak.csv"))
     draw = random.Random(number)
     typical = durations(folder / "reference")
     todo = {rule: draw.choice(MODES) for rule in draw.sample(sorted(typical), KILLS)}
     began, peak, commands, status = time.monotonic(), Peak(), 0, 1
     while status != 0:
-        arguments = [] if commands else ["--forceall"]
-        with Run(working, folder / "soak.log", *TARGETS, *arguments) as run:
+        with Run(working, folder / "soak.log", *TARGETS) as run:
             ended = threading.Event()
             watcher = threading.Thread(target=peak.watch, args=(run, ended))
             watcher.start()

@@ -65,6 +65,28 @@ def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, mu
     assert not must_not & jobs
 
 
+@pytest.mark.parametrize(
+    ("lost", "rule"),
+    [
+        ("splits_audit.csv", "split"),
+        ("provenance.json", "provenance"),
+        ("training/fusion/fold0/model.ckpt", "train"),
+        ("training/fusion/fold0/decision.json", "calibrate"),
+        ("predictions/fusion/test.csv", "combine"),
+        ("evaluation/fusion/metrics.json", "evaluate"),
+        ("evaluation/fusion/per_class.csv", "evaluate"),
+        ("evaluation/fusion/metadata.csv", "metadata"),
+        ("evaluation/metadata_only/metadata.svg", "metadata"),
+        ("evaluation/fusion/training_curves.csv", "training_curves"),
+        ("MODEL_CARD.md", "summary"),
+    ],
+)
+def test_a_lost_result_is_made_again(finished_run, tmp_path, lost, rule):
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (tmp_path / "run/results" / lost).unlink()
+    assert rule in planned(snakemake(tmp_path / "run", "-n"))
+
+
 def test_resources_run_nothing_again(finished_run):
     result = snakemake(finished_run, "-n", "--set-resources", "train:mem_mb=9000")
     assert not planned(result)

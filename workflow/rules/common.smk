@@ -309,6 +309,31 @@ def provenance_results():
     ]
 
 
+def kept_results():
+    """What is read for itself: a lost file is made again, although nothing else needs it."""
+    return [
+        "results/splits.csv",
+        "results/splits_audit.csv",
+        "results/provenance.json",
+        *provenance_results(),
+        *expand(
+            "results/evaluation/{experiment}/{file}",
+            experiment=EXPERIMENTS,
+            file=[*outputs.table_files(SUBSETS), "training_curves.csv"],
+        ),
+        *expand(
+            "results/evaluation/{experiment}/metadata.{kind}",
+            experiment=experiments_with_metadata(),
+            kind=["csv", "svg"],
+        ),
+    ]
+
+
+def experiments_with_metadata():
+    """Names of those that have metadata to lose."""
+    return [e.name for e in EXPERIMENTS.values() if e.model.metadata]
+
+
 def report_targets():
     """Every page of the report, and the model card."""
     pages = expand(
@@ -322,7 +347,7 @@ def report_targets():
     )
     pages += expand(
         "results/pages/{experiment}/metadata.html",
-        experiment=[e.name for e in EXPERIMENTS.values() if e.model.metadata],
+        experiment=experiments_with_metadata(),
     )
     if MAIN.model.image:
         pages += [
