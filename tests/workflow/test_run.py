@@ -68,7 +68,9 @@ def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, mu
 @pytest.mark.parametrize(
     ("lost", "rule"),
     [
+        ("catalogue/skin_tone.csv", "skin_tone"),
         ("splits_audit.csv", "split"),
+        ("sheets/classes.png", "sheets"),
         ("provenance.json", "provenance"),
         ("training/fusion/fold0/model.ckpt", "train"),
         ("training/fusion/fold0/decision.json", "calibrate"),

@@ -312,8 +312,11 @@ def provenance_results():
 def kept_results():
     """What is read for itself: a lost file is made again, although nothing else needs it."""
     return [
+        "results/catalogue/train.csv",
+        "results/catalogue/skin_tone.csv",
         "results/splits.csv",
         "results/splits_audit.csv",
+        *(f"results/sheets/{name}.png" for name in ("classes", "hair_removal", "duplicates")),
         "results/provenance.json",
         *provenance_results(),
         *expand(
