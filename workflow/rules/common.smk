@@ -316,7 +316,10 @@ def kept_results():
         "results/catalogue/skin_tone.csv",
         "results/splits.csv",
         "results/splits_audit.csv",
-        *(f"results/sheets/{name}.png" for name in ("classes", "hair_removal", "duplicates")),
+        *(
+            f"results/sheets/{name}.png"
+            for name in ("classes", "hair_removal", "duplicates")
+        ),
         "results/provenance.json",
         *provenance_results(),
         *expand(
