@@ -101,11 +101,19 @@ def one_round(folder: Path, working: Path) -> None:
         commands += 1
     row = (
         *(number, commands, round(time.monotonic() - began), round(peak.all_mb)),
-        *(round(peak.main_mb), peak.handles, count(folder / "tmp"), count(Path("/dev/shm"))),
+        *(round(peak.main_mb), peak.handles, left(folder / "tmp"), count(Path("/dev/shm"))),
         *(len(leftovers(working)), count(working / "results")),
         len(differences(folder / "reference", working)),
     )
     append(folder / "soak.csv", COLUMNS, row)
+
+
+def left(temporary: Path) -> int:
+    """Files and folders but the empty folder that each killed Snakemake leaves: its own affair."""
+    own = [
+        path for path in temporary.glob("snakemake*") if path.is_dir() and not any(path.iterdir())
+    ]
+    return count(temporary) - len(own)
 
 
 def count(folder: Path) -> int:
