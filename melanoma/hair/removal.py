@@ -12,8 +12,12 @@ from numpy.typing import NDArray
 from melanoma.hair.detection import find_hairs
 from melanoma.hair.reduction import Part, Reduction
 
-COARSE = 2.5
-"""Reduction beyond which hairs are covered without the diagonal neighbours of their lines."""
+EDGE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+"""The neighbours of a line's pixel that do not count as skin."""
+
+BESIDE = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
+"""Those that are covered where they are darker than the skin: the corners too, which are hair along a
+thick one's side, and beside a thin one skin, the nearest there is."""
 
 WINDOWS = (3, 5, 9, 15)
 """Sides of the boxes, in pixels of the shrunk image, whose skin pixels fill a hair's pixel."""
@@ -44,14 +48,15 @@ def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     reduction = Reduction.of_side(min(rgb.shape[:2]))
     small = reduction.shrink(rgb)
     channels = cv2.split(small)
-    lines = find_hairs(_brightest(channels))
-    if not lines.any():
+    found = find_hairs(_brightest(channels)).view(np.uint8)
+    if not found.any():
         return rgb
-    lines = cv2.dilate(lines.view(np.uint8), _beside(reduction))
-    at = np.flatnonzero(lines.view(np.bool_))
+    near = np.asarray(cv2.dilate(found, BESIDE), np.uint8)
+    no_skin = np.asarray(cv2.dilate(found, EDGE), np.uint8)
+    at = np.flatnonzero(near.view(np.bool_))
     colours = small.copy()
-    colours.reshape(-1, 3)[at] = _skin_behind(channels, lines, at)
-    return _covered(rgb, lines, colours, reduction)
+    colours.reshape(-1, 3)[at] = _skin_behind(channels, no_skin, at)
+    return _covered(rgb, near, colours, reduction)
 
 
 def hair_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -72,13 +77,6 @@ def _brightest(channels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     red, green, blue = channels
     largest: NDArray[np.uint8] = cv2.max(cv2.max(red, green), blue)
     return largest
-
-
-def _beside(reduction: Reduction) -> NDArray[np.uint8]:
-    """The neighbours of a line's pixel that may be hair too: fewer where each covers more."""
-    shape = cv2.MORPH_CROSS if reduction.of > COARSE * reduction.to else cv2.MORPH_RECT
-    element: NDArray[np.uint8] = cv2.getStructuringElement(shape, (3, 3))
-    return element
 
 
 def _skin_behind(
