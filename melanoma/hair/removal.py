@@ -16,8 +16,8 @@ EDGE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 """The neighbours of a line's pixel that do not count as skin."""
 
 BESIDE = cv2.getStructuringElement(cv2.MORPH_RECT, (3, 3))
-"""Those that are covered where they are darker than the skin: the corners too, which are hair along a
-thick one's side, and beside a thin one skin, the nearest there is."""
+"""Those that are covered where they are darker than the skin: the corners too, which are hair along
+a thick one's side, and beside a thin one skin, the nearest there is."""
 
 WINDOWS = (3, 5, 9, 15)
 """Sides of the boxes, in pixels of the shrunk image, whose skin pixels fill a hair's pixel."""
