@@ -109,11 +109,9 @@ def one_round(folder: Path, working: Path) -> None:
 
 
 def left(temporary: Path) -> int:
-    """Files and folders but the empty folder that each killed Snakemake leaves: its own affair."""
-    own = [
-        path for path in temporary.glob("snakemake*") if path.is_dir() and not any(path.iterdir())
-    ]
-    return count(temporary) - len(own)
+    """Files and folders but what killed Snakemakes leave: empty folders, a scheduler's files."""
+    folders = [path for path in temporary.glob("snakemake*") if not any(path.iterdir())]
+    return count(temporary) - len(folders) - len(list(temporary.glob("*-pulp.*")))
 
 
 def count(folder: Path) -> int:
