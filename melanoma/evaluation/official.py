@@ -26,13 +26,7 @@ from melanoma.evaluation.tables import read_predictions
 from melanoma.files import write_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
 from melanoma.scoring import Decided, decide, official_scores
-from melanoma.submission import (
-    KEPT,
-    choose_threshold,
-    ood_scores,
-    read_submission,
-    submission,
-)
+from melanoma.submission import KEPT, choose_threshold, ood_scores, read_submission, submission
 
 FILES = (
     "scores.json",

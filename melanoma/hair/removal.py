@@ -80,23 +80,23 @@ def _brightest(channels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 
 def _skin_behind(
-    channels: Sequence[NDArray[np.uint8]], lines: NDArray[np.uint8], at: NDArray[np.intp]
+    channels: Sequence[NDArray[np.uint8]], no_skin: NDArray[np.uint8], at: NDArray[np.intp]
 ) -> NDArray[np.uint8]:
     """Mean colour of the skin around pixels of the lines, in the smallest box with enough of it.
 
     Args:
         channels: three of uint8 [H, W].
-        lines: uint8 [H, W], 1 on lines, else 0.
+        no_skin: uint8 [H, W], 1 on lines and at their edges, else 0.
         at: flat indices of the pixels asked for, int64 [n].
 
     Returns:
         uint8 [n, 3].
     """
-    sums = _Sums.of(channels, lines)
-    rows, columns = np.divmod(at, lines.shape[1])
+    sums = _Sums.of(channels, no_skin)
+    rows, columns = np.divmod(at, no_skin.shape[1])
     found = np.empty((len(at), 4), np.int32)
     left = np.arange(len(at))
-    for side in (*WINDOWS, 2 * max(lines.shape)):
+    for side in (*WINDOWS, 2 * max(no_skin.shape)):
         sums_there = sums.around(rows[left], columns[left], side)
         found[left] = sums_there
         left = left[sums_there[:, 3] < LEAST_SKIN * side * side * _SEEN]
@@ -117,9 +117,9 @@ class _Sums:
     table: NDArray[np.int32]
 
     @classmethod
-    def of(cls, channels: Sequence[NDArray[np.uint8]], lines: NDArray[np.uint8]) -> _Sums:
-        """Sums over what lies outside the lines."""
-        skin = cv2.compare(lines, 0.0, cv2.CMP_EQ)
+    def of(cls, channels: Sequence[NDArray[np.uint8]], no_skin: NDArray[np.uint8]) -> _Sums:
+        """Sums over all that is skin."""
+        skin = cv2.compare(no_skin, 0.0, cv2.CMP_EQ)
         weighted = cv2.copyTo(cv2.merge([*channels, skin]), skin)
         return cls(cv2.integral(weighted))
 

@@ -103,7 +103,7 @@ def test_the_same_error_without_a_new_epoch_stops_the_third_start(tmp_path):
 def test_other_errors_do_not(tmp_path, first, second):
     for epochs, error in (first, second):
         start(tmp_path, epochs).failed(error)
-    start(tmp_path, second[0])
+    assert len(start(tmp_path, second[0]).rows()) == 2, "both are on record, and it begins"
 
 
 @pytest.mark.parametrize(

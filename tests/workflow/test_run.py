@@ -69,7 +69,6 @@ def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, mu
     ("lost", "rule"),
     [
         ("catalogue/skin_tone.csv", "skin_tone"),
-        ("splits_audit.csv", "split"),
         ("sheets/classes.png", "sheets"),
         ("provenance.json", "provenance"),
         ("training/fusion/fold0/model.ckpt", "train"),
@@ -87,6 +86,13 @@ def test_a_lost_result_is_made_again(finished_run, tmp_path, lost, rule):
     shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
     (tmp_path / "run/results" / lost).unlink()
     assert rule in planned(snakemake(tmp_path / "run", "-n"))
+
+
+@pytest.mark.parametrize("lost", ["catalogue/train_quarantine.csv", "splits_audit.csv"])
+def test_a_lost_table_trains_nothing_anew(finished_run, tmp_path, lost):
+    shutil.copytree(finished_run, tmp_path / "run", symlinks=True)
+    (tmp_path / "run/results" / lost).unlink()
+    assert not planned(snakemake(tmp_path / "run", "-n"))
 
 
 def test_resources_run_nothing_again(finished_run):

@@ -310,16 +310,13 @@ def provenance_results():
 
 
 def kept_results():
-    """What is read for itself: a lost file is made again, although nothing else needs it."""
+    """What is read for itself: a lost file is made again, although nothing else needs it.
+
+    Not the tables of catalogue and splits: to make them again is to train everything anew.
+    """
     return [
-        "results/catalogue/train.csv",
         "results/catalogue/skin_tone.csv",
-        "results/splits.csv",
-        "results/splits_audit.csv",
-        *(
-            f"results/sheets/{name}.png"
-            for name in ("classes", "hair_removal", "duplicates")
-        ),
+        *(name for name in page_inputs(plan.DATA) if name.endswith(".png")),
         "results/provenance.json",
         *provenance_results(),
         *expand(
