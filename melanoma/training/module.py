@@ -58,6 +58,9 @@ class Classifier(pl.LightningModule):
         settings: of the experiment.
         schedule: stages and learning rates.
         start_epoch: the epoch that training begins with; not 0 when resumed.
+        compiled: whether steps that train all layers on a whole batch go through torch.compile.
+            What else there is, a frozen backbone, an epoch's last batch and validation, would
+            each have to be compiled for itself, and takes little of the time.
     """
 
     def __init__(
@@ -67,9 +70,12 @@ class Classifier(pl.LightningModule):
         settings: config.Experiment,
         schedule: Schedule,
         start_epoch: int = 0,
+        *,
+        compiled: bool = False,
     ) -> None:
         super().__init__()
         self.model = model
+        self._compiled = torch.compile(model.forward, dynamic=False) if compiled else None
         self.settings = settings.training
         self.schedule = schedule
         self.figures: Figures | None = None
@@ -125,8 +131,7 @@ class Classifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss of this rank's share, scaled so that the ranks' mean is the global batch's mean."""
-        images, metadata = self._augmented(batch)
-        logits = self.model(images, metadata)
+        logits = self._forward_of(batch)(*self._augmented(batch))
         weights = self._buffer("class_weights")
         losses = sample_losses(logits, batch.labels, self.settings.loss, weights)
         total = losses.sum()
@@ -175,6 +180,12 @@ class Classifier(pl.LightningModule):
         groups = self._optimiser().param_groups
         depth = depth % (groups[-1]["depth"] + 1)
         return float(next(g["lr"] for g in groups if g["depth"] == depth))
+
+    def _forward_of(self, batch: Batch) -> Callable[..., Tensor]:
+        whole = batch.total == self.settings.batch_size
+        if self._compiled and whole and self.schedule.stage(self.current_epoch) == "all":
+            return self._compiled
+        return self.model
 
     def _augmented(self, batch: Batch) -> tuple[Tensor | None, Tensor | None]:
         epoch = self.current_epoch

@@ -107,6 +107,7 @@ def _fit(setting: _Setting) -> TrainingResult:
         job.experiment,
         setting.schedule,
         start_epoch=standing.epochs,
+        compiled=_compiles(setting),
     )
     trainer = _trainer(setting, bookkeeping)
     if trainer.is_global_zero:
@@ -191,8 +192,6 @@ def _model(setting: _Setting) -> FusionModel:
     model = model.to(memory_format=torch.channels_last)
     if setting.how.accelerator == "gpu":
         torch.set_float32_matmul_precision("high")
-    if _compiles(setting):
-        model.compile()
     return model
 
 

@@ -33,10 +33,10 @@ PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "V100": 125e12, "T4": 65
 """Dense 16-bit FLOP/s of tensor cores, as the maker's data sheets give them (SXM forms)."""
 
 SHARE = 0.95
-EPOCHS = 6
+EPOCHS = 5
 WARM_UP = 2
 """Epochs that are not counted: one with a frozen backbone, one in which cuDNN tries its ways."""
-RATES = 3
+RATES = 2
 """Measurements of the fixed batch before, and as many after, the training."""
 
 FILES = 512
@@ -66,6 +66,28 @@ GPU = Scale("resnet50", 224, 256, 12_800, 14)
 CPU = Scale(training_examples.SMALLEST, 32, 16, 96, 0)
 
 
+@dataclass(frozen=True)
+class _Trained:
+    """What a training told.
+
+    Attributes:
+        frozen: images a second with a frozen backbone, in the first epoch.
+        speeds: images a second of each epoch after the warm-up.
+        warm_up: seconds of the epochs before.
+        memory: highest of the GPU's in the last epoch, in MB.
+    """
+
+    frozen: float
+    speeds: list[float]
+    warm_up: float
+    memory: float
+
+    @property
+    def speed(self) -> float:
+        """Images a second, the median over epochs."""
+        return float(np.median(self.speeds))
+
+
 def figures() -> Iterator[Figure]:
     """Every figure; on the CPU they have no values."""
     cuda = torch.cuda.is_available()
@@ -87,61 +109,56 @@ def _measure(scale: Scale, device: torch.device) -> Iterator[Figure]:
         folder = Path(name)
         training_examples.write_data(folder, train=scale.images, val=64, size=scale.size)
         model, step = _fixed(scale, device)
-        flops = _flops(model, scale, device)
         ceilings = _rates(step, scale, device)
         real = _trained(folder, scale, device, "on")
         ceilings += _rates(step, scale, device)
-        host = _trained(folder, scale, device, "off")
-        compiled = _trained(folder, scale, device, "on", compiled=True)
+        yield from _against_fixed(real, ceilings, scale)
+        yield from _utilisation(_flops(model, scale, device) * real.speed, device)
         usual = _usual_rate(step, scale, device, folder)
-    ceiling = float(np.median(ceilings))
-    speed = float(np.median(real.speeds))
-    told = "one batch in memory, no augmentation; "
+        usually = f"PIL and torchvision, {scale.workers} workers; "
+        yield figure("", "training", real.speed / usual, against=usually)
+        del model, step
+        host = _trained(folder, scale, device, "off")
+        yield figure(
+            "",
+            "training, images in host memory",
+            [speed / real.speed for speed in host.speeds],
+            against="in GPU memory; ",
+        )
+        yield from _compiled(_trained(folder, scale, device, "on", compiled=True), real)
+
+
+def _against_fixed(real: _Trained, ceilings: list[float], scale: Scale) -> Iterator[Figure]:
     yield figure(
         "",
         "training, images in GPU memory",
-        [one / ceiling for one in real.speeds],
+        [speed / float(np.median(ceilings)) for speed in real.speeds],
         target=f">= {SHARE}",
-        against=told,
+        against="one batch in memory, no augmentation; ",
     )
-    in_host = [one / ceiling for one in host.speeds]
-    yield figure("", "training, images in host memory", in_host, against=told)
-    whole = "all of it learning; "
-    yield figure("", "training, frozen backbone", real.frozen / speed, against=whole)
     yield figure("", "training", real.speeds, unit="img/s")
     yield figure("", "fixed batch", ceilings, unit="img/s")
-    usually = f"PIL and torchvision, {scale.workers} workers; "
-    yield figure("", "training", speed / usual, against=usually)
-    yield figure("", "training, compiled", [one / speed for one in compiled.speeds])
-    lost = compiled.warm_up - real.warm_up
-    yield figure("", "training, compiled: seconds of compiling", lost, unit="s")
-    yield figure("", "step", [scale.batch / one * 1000 for one in real.speeds], unit="ms")
+    yield figure("", "step", [scale.batch / speed * 1000 for speed in real.speeds], unit="ms")
     yield figure("", "highest memory", real.memory, unit="MB")
-    yield figure("", "highest memory, compiled", compiled.memory, unit="MB")
-    peak = next((p for key, p in PEAK.items() if key in _name(device)), None)
-    if peak or device.type == "cpu":
-        yield figure("", "FLOP utilisation", flops * speed / (peak or 1e12), unit="of the peak")
+    whole = "all of it learning; "
+    yield figure("", "training, frozen backbone", real.frozen / real.speed, against=whole)
 
 
-def _name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else ""
+def _utilisation(flops: float, device: torch.device) -> Iterator[Figure]:
+    """Share of the device's peak that the model's own operations make use of."""
+    if device.type == "cpu":
+        return
+    peak = next((p for key, p in PEAK.items() if key in torch.cuda.get_device_name(device)), None)
+    if peak:
+        yield figure("", "FLOP utilisation", flops / peak, unit="of the peak")
 
 
-@dataclass(frozen=True)
-class _Trained:
-    """What a training told.
-
-    Attributes:
-        frozen: images a second with a frozen backbone, in the first epoch.
-        speeds: images a second of each epoch after the warm-up.
-        warm_up: seconds of the epochs before.
-        memory: highest of the GPU's in the last epoch, in MB.
-    """
-
-    frozen: float
-    speeds: list[float]
-    warm_up: float
-    memory: float
+def _compiled(compiled: _Trained, plain: _Trained) -> Iterator[Figure]:
+    speeds = [speed / plain.speed for speed in compiled.speeds]
+    yield figure("", "training, compiled", speeds, against="not compiled; ")
+    lost = compiled.warm_up - plain.warm_up
+    yield figure("", "training, compiled: time of compiling", lost, unit="s")
+    yield figure("", "training, compiled: highest memory", compiled.memory, unit="MB")
 
 
 def _trained(
