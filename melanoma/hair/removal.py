@@ -29,6 +29,14 @@ DARKER = 10.0
 """Grey levels by which a pixel of a detected line must be darker than its filling to be hair; in
 red, in which vessels and pigment are bright."""
 
+COARSE = 3
+"""Reduction from which the shrunk image's pixels are coarse beside thin hairs: these are filled
+once more, from the skin at full detail: 1.4 dB better at 2000 x 1500. At a reduction by 2 it would
+be 0.4 dB better to 0.2 dB worse, for a tenth more time."""
+
+FINE_WINDOW = 3
+"""Side of the box whose skin is used then, in pixels of the shrunk image."""
+
 STRIP = 16
 """Rows of the shrunk image that are covered at once, as far as lines reach; an even number."""
 
@@ -156,15 +164,56 @@ def _covered(
         reduction: from the first to the others.
     """
     cleaned = rgb.copy()
+    hairs = np.zeros(rgb.shape[:2], np.uint8)
     lines, colours = (reduction.with_rest(part, rgb.shape) for part in (lines, colours))
-    for part in _strips(lines):
+    parts = list(_strips(lines))
+    for part in parts:
         at = cleaned[reduction.full(part)]
         filled = reduction.enlarge(colours, part, at.shape, cv2.INTER_LINEAR)
         near = reduction.enlarge(lines, part, at.shape, cv2.INTER_NEAREST)
         darker = cv2.extractChannel(cv2.subtract(filled, at), 0)
         hair = cv2.bitwise_and(cv2.compare(darker, DARKER, cv2.CMP_GT), near)
         cv2.copyTo(filled, hair, at)
+        hairs[reduction.full(part)] = hair
+    if reduction.of >= COARSE * reduction.to:
+        side = FINE_WINDOW * reduction.of // reduction.to | 1
+        for part in parts:
+            _fill_finely(cleaned, rgb, hairs, reduction.full(part), side)
     return cleaned
+
+
+def _fill_finely(
+    cleaned: NDArray[np.uint8],
+    rgb: NDArray[np.uint8],
+    hairs: NDArray[np.uint8],
+    part: Part,
+    side: int,
+) -> None:
+    """Put the mean colour of the skin around it into each pixel of a hair, where there is enough.
+
+    Args:
+        cleaned: uint8 [H, W, 3], changed in place.
+        rgb: uint8 [H, W, 3], with the hairs.
+        hairs: uint8 [H, W], 1 on hairs, else 0.
+        part: where to do so.
+        side: of the box around a pixel, odd.
+    """
+    reach = side // 2 + 1
+    rows, columns = (slice(max(along.start - reach, 0), along.stop + reach) for along in part)
+    inner = tuple(
+        slice(along.start - wide.start, along.stop - wide.start)
+        for along, wide in zip(part, (rows, columns), strict=True)
+    )
+    skin = cv2.compare(cv2.dilate(hairs[rows, columns], EDGE), 0.0, cv2.CMP_EQ)
+    colours = cv2.copyTo(rgb[rows, columns], skin)
+    depth = cv2.CV_16U if side * side * _SEEN < 2**16 else cv2.CV_32S
+    sums, counts = (
+        cv2.boxFilter(values, depth, (side, side), normalize=False)[inner]
+        for values in (colours, skin)
+    )
+    found = hairs[part].view(np.bool_) & (counts >= LEAST_SKIN * side * side * _SEEN)
+    mean = sums[found].astype(np.float32) * np.float32(_SEEN) / counts[found][:, None]
+    cleaned[part][found] = (mean + np.float32(0.5)).astype(np.uint8)
 
 
 def _strips(lines: NDArray[np.uint8]) -> Iterator[Part]:

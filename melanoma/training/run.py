@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -201,7 +202,12 @@ def _compiles(setting: _Setting) -> bool:
         return training.compile == "on"
     images = training.max_epochs * len(setting.tables.train) // setting.how.ranks
     repays = setting.how.accelerator == "gpu" and images >= COMPILE_IMAGES
-    return repays and not training.deterministic
+    return repays and not training.deterministic and _has_compiler()
+
+
+def _has_compiler() -> bool:
+    """Whether there is the C compiler that torch.compile needs: not on every node."""
+    return any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
 
 
 def _announce(setting: _Setting) -> None:

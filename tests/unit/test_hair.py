@@ -47,6 +47,19 @@ def test_dark_hairs_are_replaced_by_the_skin_beneath(size, kind):
     assert psnr(cleaned, base, on) > psnr(hairy, base, on) + (8 if kind == "faint" else 12)
 
 
+def test_thin_hairs_of_large_images_are_filled_at_full_detail(monkeypatch):
+    rng = np.random.default_rng(1)
+    spots = cv2.GaussianBlur(rng.normal(0, 60, (750, 1000)), (0, 0), 3)
+    base = np.clip(skin(1000, 750, lesion=False) + spots[..., None], 0, 255).astype(np.uint8)
+    hairy, covered = draw(base, KINDS["thin"], np.random.default_rng(3))
+    fine = hair.remove_hair(hairy)
+    monkeypatch.setattr(removal, "COARSE", 100)
+    coarse = hair.remove_hair(hairy)
+    assert ((fine != hairy).any(axis=2) == (coarse != hairy).any(axis=2)).mean() > 0.999
+    on = covered > 0.1
+    assert psnr(fine, base, on) > psnr(coarse, base, on) + 0.5
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_the_mask_is_where_hairs_are(size):
     base = skin(*size)

@@ -2,6 +2,7 @@
 
 import csv
 import logging
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -217,6 +218,48 @@ def test_variants_train(data, tmp_path, model, training):
     job = training_examples.job(data, tmp_path, model, {"max_epochs": 2, **training})
     assert train(job).epochs == 2
     load_model(job.output / "model.ckpt")
+
+
+@pytest.mark.parametrize("wanted", ["on", "off"])
+def test_whole_batches_of_the_second_stage_are_compiled(data, tmp_path, monkeypatch, wanted):
+    compiled = []
+
+    def compile(forward, dynamic):
+        def run(images, metadata):
+            compiled.append(len(images))
+            return forward(images, metadata)
+
+        return run
+
+    monkeypatch.setattr(torch, "compile", compile)
+    training = {"compile": wanted, "max_epochs": 3, "batch_size": 12}
+    job = training_examples.job(data, tmp_path / "fold0", training=training)
+    train(job)
+    # 40 images: three whole batches, and a last one of four; two epochs after the frozen one.
+    assert compiled == ([12] * 6 if wanted == "on" else [])
+    assert not any("_orig_mod" in name for name in weights_of(job.output / "model.ckpt"))
+
+
+@pytest.mark.parametrize(
+    ("accelerator", "training", "compiler", "expected"),
+    [
+        ("gpu", {"max_epochs": 2000}, "/usr/bin/cc", True),
+        ("gpu", {"max_epochs": 2000}, None, False),
+        ("gpu", {"max_epochs": 2000, "deterministic": True}, "/usr/bin/cc", False),
+        ("gpu", {"max_epochs": 10}, "/usr/bin/cc", False),
+        ("cpu", {"max_epochs": 2000}, "/usr/bin/cc", False),
+    ],
+)
+def test_it_compiles_by_itself_where_that_repays(
+    monkeypatch, accelerator, training, compiler, expected
+):
+    monkeypatch.setattr(run.shutil, "which", lambda name: compiler)
+    setting = SimpleNamespace(
+        job=SimpleNamespace(experiment=training_examples.experiment(training=training)),
+        how=SimpleNamespace(accelerator=accelerator, ranks=1),
+        tables=SimpleNamespace(train=range(1000)),
+    )
+    assert run._compiles(setting) is expected
 
 
 def test_deterministic_algorithms_are_used_and_give_the_same_weights(data, tmp_path):
