@@ -64,6 +64,8 @@ class Faults:
         self.status = 0
         self.began = 0.0
         self.took: dict[str, float] = {}
+        self.limited_once = False
+        self.controller_is_back = False
 
     def strike(self) -> None:
         flow = self.flow
@@ -114,9 +116,13 @@ class Faults:
             flow.open(name, 1)
 
     def stop_controller(self) -> None:
-        """The controller is away for a minute, in which trainings end."""
+        """The controller is away for a minute, in which trainings end.
+
+        Between the two time limits: one that passes in the outage comes without a warning before.
+        """
         flow = self.flow
         self.wait_at(list(STRUCK), 2, 0)
+        wait_until(lambda: self.limited_once, 500, "the first time limit")
         self.cluster.stop_controller()
         end = time.monotonic() + OUTAGE_SECONDS
         for name in STRUCK:
@@ -124,6 +130,7 @@ class Faults:
         wait_until(lambda: all(flow.is_done(name) for name in STRUCK), 60, "trained in the outage")
         wait_until(lambda: time.monotonic() > end, OUTAGE_SECONDS + 1, "the end of the outage")
         self.cluster.start_controller()
+        self.controller_is_back = True
 
     def lose_node(self) -> None:
         flow = self.flow
@@ -157,6 +164,8 @@ class Faults:
         wait_until(lambda: "SIGUSR1: stopping" in read(log), 300, "the warning before the limit")
         flow.open("limited", 1)
         self.wait_at(["limited"], 2, self.began)
+        self.limited_once = True
+        wait_until(lambda: self.controller_is_back, 500, "the controller back")
         self.set_limit()
         wait_until(lambda: len(limits(flow)) > 1, 300, "the second time limit")
         ended = time.time()

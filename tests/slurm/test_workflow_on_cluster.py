@@ -93,7 +93,10 @@ def test_predictions_and_heat_maps_have_one_gpu_and_the_rest_none(flow: Flow) ->
 
 
 def test_what_a_job_costs_beyond_its_own_command(flow: Flow) -> None:
-    """Measured in CPU time, in units of a start of Snakemake for one job on this machine."""
+    """Measured in CPU time, in units of a start of Snakemake for one job on this machine.
+
+    Two starts, which cost up to a quarter more where other work fills the cores; not three.
+    """
     on_cluster = [sum(seconds) for job, seconds in flow.cpu_seconds().items() if job]
     assert len(on_cluster) == len(flow.jobs())
     before = sum(flow.cpu_seconds()[""])
@@ -102,4 +105,4 @@ def test_what_a_job_costs_beyond_its_own_command(flow: Flow) -> None:
     alone = (sum(flow.cpu_seconds()[""]) - before) / 3
     starts = statistics.median(on_cluster) / alone
     print(f"a job costs {starts:.2f} starts of Snakemake, which take {alone:.2f} s")
-    assert starts <= 2.2
+    assert starts <= 2.7
