@@ -27,6 +27,12 @@ AROUND = 2
 """Pixels around a part of the shrunk image that enlarging it looks at; an even number."""
 
 
+def widened(part: Part, by: int) -> Part:
+    """A rectangle and so many pixels around it, as far as they aren't before the first."""
+    rows, columns = (slice(max(along.start - by, 0), along.stop + by) for along in part)
+    return rows, columns
+
+
 @dataclass(frozen=True)
 class Reduction:
     """By how much an image is shrunk: `of` pixels become `to`.
@@ -107,8 +113,8 @@ class Reduction:
             shape: wanted; less than enlarged where the full image ends.
             interpolation: one of OpenCV's.
         """
-        wider = [slice(max(a.start - AROUND, 0), a.stop + AROUND) for a in part]
-        cut = small[wider[0], wider[1]]
+        wider = widened(part, AROUND)
+        cut = small[wider]
         size = (cut.shape[1] * self.of // self.to, cut.shape[0] * self.of // self.to)
         full: NDArray[np.uint8] = cv2.resize(cut, size, interpolation=interpolation)
         down, right = (

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.hair.detection import find_hairs
-from melanoma.hair.reduction import Part, Reduction
+from melanoma.hair.reduction import Part, Reduction, widened
 
 EDGE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 """The neighbours of a line's pixel that do not count as skin."""
@@ -42,6 +42,8 @@ STRIP = 16
 
 _SEEN = 255
 """What a pixel of skin counts: a mask's value."""
+
+_Whole = NDArray[np.int32] | NDArray[np.uint16]
 
 
 def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -110,8 +112,7 @@ def _skin_behind(
         left = left[sums_there[:, 3] < LEAST_SKIN * side * side * _SEEN]
         if not len(left):
             break
-    mean = found[:, :3].astype(np.float32) * np.float32(_SEEN) / np.maximum(found[:, 3:], 1)
-    return (mean + np.float32(0.5)).astype(np.uint8)
+    return _mean(found[:, :3], found[:, 3:])
 
 
 @dataclass(frozen=True)
@@ -164,29 +165,26 @@ def _covered(
         reduction: from the first to the others.
     """
     cleaned = rgb.copy()
-    hairs = np.zeros(rgb.shape[:2], np.uint8)
     lines, colours = (reduction.with_rest(part, rgb.shape) for part in (lines, colours))
-    parts = list(_strips(lines))
-    for part in parts:
-        at = cleaned[reduction.full(part)]
+    hairs: list[tuple[Part, NDArray[np.uint8]]] = []
+    for part in _strips(lines):
+        full = reduction.full(part)
+        at = cleaned[full]
         filled = reduction.enlarge(colours, part, at.shape, cv2.INTER_LINEAR)
         near = reduction.enlarge(lines, part, at.shape, cv2.INTER_NEAREST)
         darker = cv2.extractChannel(cv2.subtract(filled, at), 0)
         hair = cv2.bitwise_and(cv2.compare(darker, DARKER, cv2.CMP_GT), near)
         cv2.copyTo(filled, hair, at)
-        hairs[reduction.full(part)] = hair
+        hairs.append((full, np.asarray(hair, np.uint8)))
     if reduction.of >= COARSE * reduction.to:
-        side = FINE_WINDOW * reduction.of // reduction.to | 1
-        for part in parts:
-            _fill_finely(cleaned, rgb, hairs, reduction.full(part), side)
+        _fill_finely(cleaned, rgb, hairs, FINE_WINDOW * reduction.of // reduction.to | 1)
     return cleaned
 
 
 def _fill_finely(
     cleaned: NDArray[np.uint8],
     rgb: NDArray[np.uint8],
-    hairs: NDArray[np.uint8],
-    part: Part,
+    hairs: Sequence[tuple[Part, NDArray[np.uint8]]],
     side: int,
 ) -> None:
     """Put the mean colour of the skin around it into each pixel of a hair, where there is enough.
@@ -194,26 +192,40 @@ def _fill_finely(
     Args:
         cleaned: uint8 [H, W, 3], changed in place.
         rgb: uint8 [H, W, 3], with the hairs.
-        hairs: uint8 [H, W], 1 on hairs, else 0.
-        part: where to do so.
+        hairs: rectangles, each with its part of a mask, uint8: 1 on hairs, else 0.
         side: of the box around a pixel, odd.
     """
-    reach = side // 2 + 1
-    rows, columns = (slice(max(along.start - reach, 0), along.stop + reach) for along in part)
-    inner = tuple(
-        slice(along.start - wide.start, along.stop - wide.start)
-        for along, wide in zip(part, (rows, columns), strict=True)
-    )
-    skin = cv2.compare(cv2.dilate(hairs[rows, columns], EDGE), 0.0, cv2.CMP_EQ)
-    colours = cv2.copyTo(rgb[rows, columns], skin)
+    mask = np.zeros(rgb.shape[:2], np.uint8)
+    for part, hair in hairs:
+        mask[part] = hair
     depth = cv2.CV_16U if side * side * _SEEN < 2**16 else cv2.CV_32S
-    sums, counts = (
-        cv2.boxFilter(values, depth, (side, side), normalize=False)[inner]
-        for values in (colours, skin)
-    )
-    found = hairs[part].view(np.bool_) & (counts >= LEAST_SKIN * side * side * _SEEN)
-    mean = sums[found].astype(np.float32) * np.float32(_SEEN) / counts[found][:, None]
-    cleaned[part][found] = (mean + np.float32(0.5)).astype(np.uint8)
+    for part, hair in hairs:
+        wider = widened(part, side // 2 + 1)
+        rows, columns = (
+            slice(along.start - around.start, along.stop - around.start)
+            for along, around in zip(part, wider, strict=True)
+        )
+        skin = cv2.compare(cv2.dilate(mask[wider], EDGE), 0.0, cv2.CMP_EQ)
+        sums, counts = (
+            cv2.boxFilter(values, depth, (side, side), normalize=False)[rows, columns]
+            for values in (cv2.copyTo(rgb[wider], skin), skin)
+        )
+        enough = hair.view(np.bool_) & (counts >= LEAST_SKIN * side * side * _SEEN)
+        cleaned[part][enough] = _mean(sums[enough], counts[enough][:, None])
+
+
+def _mean(sums: _Whole, counts: _Whole) -> NDArray[np.uint8]:
+    """Mean colours.
+
+    Args:
+        sums: of skin pixels, [n, 3].
+        counts: `_SEEN` for each of them, [n, 1].
+
+    Returns:
+        uint8 [n, 3].
+    """
+    mean = sums.astype(np.float32) * np.float32(_SEEN) / np.maximum(counts, 1)
+    return (mean + np.float32(0.5)).astype(np.uint8)
 
 
 def _strips(lines: NDArray[np.uint8]) -> Iterator[Part]:

@@ -64,7 +64,6 @@ class Faults:
         self.status = 0
         self.began = 0.0
         self.took: dict[str, float] = {}
-        self.limited_once = False
         self.controller_is_back = False
 
     def strike(self) -> None:
@@ -122,7 +121,7 @@ class Faults:
         """
         flow = self.flow
         self.wait_at(list(STRUCK), 2, 0)
-        wait_until(lambda: self.limited_once, 500, "the first time limit")
+        flow.wait_at("limited", 2, since=self.began, seconds=500)
         self.cluster.stop_controller()
         end = time.monotonic() + OUTAGE_SECONDS
         for name in STRUCK:
@@ -164,7 +163,6 @@ class Faults:
         wait_until(lambda: "SIGUSR1: stopping" in read(log), 300, "the warning before the limit")
         flow.open("limited", 1)
         self.wait_at(["limited"], 2, self.began)
-        self.limited_once = True
         wait_until(lambda: self.controller_is_back, 500, "the controller back")
         self.set_limit()
         wait_until(lambda: len(limits(flow)) > 1, 300, "the second time limit")

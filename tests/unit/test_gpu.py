@@ -9,7 +9,7 @@ from melanoma.catalogue import read_catalogue
 from melanoma.explain.cam import compute_maps
 from melanoma.prediction import predict_store
 from melanoma.store import Store
-from melanoma.training import history, starts
+from melanoma.training import history
 from melanoma.training.augment import Augmentation
 from melanoma.training.batches import HostPixels, ResidentPixels
 from melanoma.training.checkpoints import load_model
@@ -114,9 +114,8 @@ def test_precisions_train(data, tmp_path, precision):
 def test_a_compiled_training_leaves_the_same_checkpoint(data, trained, tmp_path):
     training = {**GPU, "max_epochs": 4, "lr": 1e-2, "compile": "on"}
     result = train(training_examples.job(data, tmp_path / "fold0", training=training))
-    starts.tidy(result.output)
     compiled, plain = (
-        torch.load(folder / "model.ckpt", weights_only=True)["state_dict"]
+        training_examples.weights_of(folder / "model.ckpt")
         for folder in (result.output, trained.output)
     )
     assert compiled.keys() == plain.keys()
@@ -124,26 +123,14 @@ def test_a_compiled_training_leaves_the_same_checkpoint(data, trained, tmp_path)
 
 
 def test_a_resumed_training_equals_an_undisturbed_one(data, tmp_path, monkeypatch):
-    def weights(output):
-        return torch.load(output / "last.ckpt", weights_only=True)["state_dict"]
-
     training = {**GPU, "max_epochs": 3, "deterministic": True}
     whole = train(training_examples.job(data, tmp_path / "whole", training=training))
     job = training_examples.job(data, tmp_path / "part", training=training)
-    step = Classifier.training_step
-
-    def stop(module, batch, batch_idx):
-        if module.current_epoch == 2 and batch_idx == 3:
-            raise OSError("disk gone")
-        return step(module, batch, batch_idx)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "training_step", stop)
-        with pytest.raises(OSError, match="disk gone"):
-            train(job)
+    failing = pytest.raises(OSError, match="disk gone")
+    with training_examples.interrupted(monkeypatch, 2, 3), failing:
+        train(job)
     part = train(job)
-    expected, found = weights(whole.output), weights(part.output)
-    assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    training_examples.assert_same_weights(whole.output / "last.ckpt", part.output / "last.ckpt")
 
 
 def test_predictions_and_heat_maps_are_the_cpus(data, trained):

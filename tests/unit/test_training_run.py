@@ -31,17 +31,6 @@ def rows(path):
         return list(csv.DictReader(stream))
 
 
-def weights_of(path):
-    return torch.load(path, weights_only=True)["state_dict"]
-
-
-def assert_same_weights(one, other):
-    first, second = weights_of(one), weights_of(other)
-    assert first.keys() == second.keys()
-    different = [key for key in first if not torch.equal(first[key], second[key])]
-    assert different == []
-
-
 def test_what_a_training_leaves(data, tmp_path, caplog):
     caplog.set_level(logging.INFO, "melanoma")
     job = training_examples.job(data, tmp_path / "fold0", training={"max_epochs": 2})
@@ -107,20 +96,6 @@ def test_learning_shows(data, tmp_path):
     assert losses[-1] < 0.8 * losses[0]
 
 
-def interrupted(monkeypatch, epoch, step):
-    """Have a training end in an error once, in the middle of an epoch."""
-    original = Classifier.on_train_batch_end
-
-    def ending(self, outputs, batch, batch_idx):
-        original(self, outputs, batch, batch_idx)
-        if (self.current_epoch, batch_idx) == (epoch, step):
-            raise OSError("disk gone")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Classifier, "on_train_batch_end", ending)
-        yield
-
-
 @pytest.fixture(scope="module")
 def whole(data, tmp_path_factory):
     job = training_examples.job(data, tmp_path_factory.mktemp("whole"))
@@ -131,9 +106,9 @@ def whole(data, tmp_path_factory):
 @pytest.mark.parametrize("epoch", [1, 2])
 def test_a_resumed_training_equals_an_undisturbed_one(data, whole, tmp_path, monkeypatch, epoch):
     broken = training_examples.job(data, tmp_path / "broken")
-    for _ in interrupted(monkeypatch, epoch, 1):
-        with pytest.raises(OSError, match="disk gone"):
-            train(broken)
+    failing = pytest.raises(OSError, match="disk gone")
+    with training_examples.interrupted(monkeypatch, epoch, 1), failing:
+        train(broken)
     begun = []
     original = Classifier.on_train_epoch_start
     monkeypatch.setattr(
@@ -146,7 +121,7 @@ def test_a_resumed_training_equals_an_undisturbed_one(data, whole, tmp_path, mon
     assert begun == list(range(epoch, 3))
     assert result.epochs == 3
     for name in ("model.ckpt", "last.ckpt"):
-        assert_same_weights(whole.output / name, broken.output / name)
+        training_examples.assert_same_weights(whole.output / name, broken.output / name)
     timeless = [
         [{k: v for k, v in row.items() if "second" not in k} for row in rows(out / "history.csv")]
         for out in (whole.output, broken.output)
@@ -164,12 +139,12 @@ def test_patience_ends_training_and_survives_a_restart(data, tmp_path, monkeypat
     assert undisturbed.stopped_early
     assert undisturbed.epochs == undisturbed.best_epoch + 3 < 30
     broken = training_examples.job(data, tmp_path / "broken", METADATA_ONLY, settings)
-    for _ in interrupted(monkeypatch, undisturbed.epochs - 1, 0):
-        with pytest.raises(OSError, match="disk gone"):
-            train(broken)
+    failing = pytest.raises(OSError, match="disk gone")
+    with training_examples.interrupted(monkeypatch, undisturbed.epochs - 1, 0), failing:
+        train(broken)
     again = train(broken)
     assert (again.epochs, again.best_epoch) == (undisturbed.epochs, undisturbed.best_epoch)
-    assert_same_weights(whole.output / "model.ckpt", broken.output / "model.ckpt")
+    training_examples.assert_same_weights(whole.output / "model.ckpt", broken.output / "model.ckpt")
 
 
 def test_killed_between_the_end_and_its_results(data, tmp_path, monkeypatch):
@@ -237,7 +212,9 @@ def test_whole_batches_of_the_second_stage_are_compiled(data, tmp_path, monkeypa
     train(job)
     # 40 images: three whole batches, and a last one of four; two epochs after the frozen one.
     assert compiled == ([12] * 6 if wanted == "on" else [])
-    assert not any("_orig_mod" in name for name in weights_of(job.output / "model.ckpt"))
+    assert not any(
+        "_orig_mod" in name for name in training_examples.weights_of(job.output / "model.ckpt")
+    )
 
 
 @pytest.mark.parametrize(
@@ -271,7 +248,7 @@ def test_deterministic_algorithms_are_used_and_give_the_same_weights(data, tmp_p
             assert torch.are_deterministic_algorithms_enabled()
     finally:
         torch.use_deterministic_algorithms(False)
-    assert_same_weights(*(job.output / "last.ckpt" for job in jobs))
+    training_examples.assert_same_weights(*(job.output / "last.ckpt" for job in jobs))
 
 
 def test_progress_is_said_within_an_epoch(data, tmp_path, monkeypatch, caplog):

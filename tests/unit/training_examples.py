@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pytest
+import torch
 
 from melanoma import config, isic
 from melanoma.store import pack
 from melanoma.training import TrainingJob
+from melanoma.training.module import Classifier
 
 SIZE = 32
 SMALLEST = "shufflenet_v2_x0_5"
@@ -108,3 +113,33 @@ def job(
         tensorboard=output / "tensorboard",
         code=code,
     )
+
+
+def weights_of(checkpoint: Path) -> dict[str, torch.Tensor]:
+    """Every parameter and buffer."""
+    contents: dict[str, Any] = torch.load(checkpoint, weights_only=True)
+    weights: dict[str, torch.Tensor] = contents["state_dict"]
+    return weights
+
+
+def assert_same_weights(one: Path, other: Path) -> None:
+    """Two checkpoints hold the same, bit for bit."""
+    first, second = weights_of(one), weights_of(other)
+    assert first.keys() == second.keys()
+    different = [key for key in first if not torch.equal(first[key], second[key])]
+    assert different == []
+
+
+@contextlib.contextmanager
+def interrupted(monkeypatch: pytest.MonkeyPatch, epoch: int, step: int) -> Iterator[None]:
+    """Have a training end in an error, in the middle of an epoch."""
+    original = Classifier.on_train_batch_end
+
+    def ending(self: Classifier, outputs: Any, batch: Any, batch_idx: int) -> None:
+        original(self, outputs, batch, batch_idx)
+        if (self.current_epoch, batch_idx) == (epoch, step):
+            raise OSError("disk gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Classifier, "on_train_batch_end", ending)
+        yield
