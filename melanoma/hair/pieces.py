@@ -96,6 +96,21 @@ class _Pieces:
         return self.rows[own], self.columns[own]
 
 
+@dataclass(frozen=True)
+class _Sizes:
+    """How long, large and strong each piece is: float64 [count] each.
+
+    Attributes:
+        extent: of the box around it, corner to corner, in pixels.
+        area: in pixels.
+        mean: strength, in grey levels.
+    """
+
+    extent: NDArray[np.float64]
+    area: NDArray[np.float64]
+    mean: NDArray[np.float64]
+
+
 def drop_odd_pieces(
     found: NDArray[np.bool_], strength: NDArray[np.uint8], depth: NDArray[np.uint8], *, level: float
 ) -> None:
@@ -107,41 +122,56 @@ def drop_odd_pieces(
         depth: uint8 [H, W], of each pixel below its surroundings.
         level: strength of one grey level.
     """
-    every = _pieces_of(found)
-    if not len(every.flat):
-        return
-    height, width = found.shape
-    short = min(height, width)
-    top, bottom = _range(every.rows, every)
-    left, right = _range(every.columns, every)
-    extent = np.hypot(bottom - top + 1, right - left + 1)
-    area = np.maximum(np.bincount(every.label, minlength=every.count), 1)
-    mean = np.bincount(every.label, strength.ravel().take(every.flat), every.count) / area / level
-    cut = (top == 0) | (left == 0) | (bottom == height - 1) | (right == width - 1)
-    worth = extent * np.where(cut, CUT_GAIN, 1) + STRONG_GAIN * mean
-    kept = worth >= LENGTH * short / UNIT
-    kept[0] = False
+    suspects = _drop(found, strength, depth, level)
+    if len(suspects) and rulers.cut_edges(found, suspects, depth):
+        _drop(found, strength, depth, level)
+
+
+def _drop(
+    found: NDArray[np.bool_], strength: NDArray[np.uint8], depth: NDArray[np.uint8], level: float
+) -> NDArray[np.intp]:
+    """Clear odd pieces; flat indices of the others that may hold a ruler's edge all the same."""
+    pieces, sizes = _long_pieces(found, strength, level)
     found[:] = False
-    if not kept.any():
-        return
-    # Most pieces were specks: the rest is about a few.
-    pieces = every.only(kept)
-    extent, area, mean = extent[kept], area[kept], mean[kept]
+    if not pieces.count:
+        return pieces.flat
+    short = min(found.shape)
+    extent, area = sizes.extent, sizes.area
     dark = (depth >= CROWD_DEPTH).view(np.uint8)
     box = (CROWD_BOX, CROWD_BOX)
     near = cv2.boxFilter(dark, cv2.CV_8U, box, normalize=False).ravel().take(pieces.flat)
     beside = np.bincount(pieces.label, near, pieces.count) / area / CROWD_BOX - area / extent
     small = extent < CROWD_LENGTH * short / UNIT
-    drop = (beside > CROWD_WIDTH) & small & (mean < CROWD_STRENGTH)
+    drop = (beside > CROWD_WIDTH) & small & (sizes.mean < CROWD_STRENGTH)
     axes = pieces.axes()
     drop |= small & (axes.across > STUBBY * axes.along)
     edges = (area / extent > RULER_WIDTH) | (beside > RULER_BESIDE)
-    edges &= ~drop & (extent >= RULER_EXTENT * short) & (axes.across <= rulers.EDGE_WIDTH)
-    for piece in np.flatnonzero(edges):
+    edges &= ~drop & (extent >= RULER_EXTENT * short)
+    for piece in np.flatnonzero(edges & (axes.across <= rulers.EDGE_WIDTH)):
         drop[piece] = rulers.is_edge(*pieces.points(piece), axes.only(np.array([piece])), depth)
     ticks = np.flatnonzero(~drop & (extent <= TICK_EXTENT * short))
     drop[ticks] = rulers.tick_rows(axes.only(ticks))
     found.ravel()[pieces.flat[~drop[pieces.label]]] = True
+    suspects: NDArray[np.intp] = pieces.flat[(edges & ~drop)[pieces.label]]
+    return suspects
+
+
+def _long_pieces(
+    found: NDArray[np.bool_], strength: NDArray[np.uint8], level: float
+) -> tuple[_Pieces, _Sizes]:
+    """The pieces that are long or strong enough: a few, most are specks."""
+    every = _pieces_of(found)
+    height, width = found.shape
+    top, bottom = _range(every.rows, every)
+    left, right = _range(every.columns, every)
+    extent = np.hypot(bottom - top + 1, right - left + 1)
+    area = np.maximum(np.bincount(every.label, minlength=every.count), 1).astype(np.float64)
+    mean = np.bincount(every.label, strength.ravel().take(every.flat), every.count) / area / level
+    cut = (top == 0) | (left == 0) | (bottom == height - 1) | (right == width - 1)
+    worth = extent * np.where(cut, CUT_GAIN, 1) + STRONG_GAIN * mean
+    kept = worth >= LENGTH * min(height, width) / UNIT
+    kept[0] = False
+    return every.only(kept), _Sizes(extent[kept], area[kept], mean[kept])
 
 
 def _pieces_of(found: NDArray[np.bool_]) -> _Pieces:

@@ -5,8 +5,10 @@ Hairs lie at chance; marks of a scale are parallel, level with one another and e
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, fields
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -38,14 +40,40 @@ BESIDE = (3, 4, 5, 6)
 TICKS = (0.12, 0.85)
 """Least and greatest share of an edge's length that is beside ticks."""
 
-FARTHEST = 0.08
-"""Least share of an edge's length that is dark at all of these distances but one."""
+FARTHEST = (0.08, 0.2)
+"""Least length that is dark at the farthest of these distances but one: as a share of the edge, and
+of what is dark at the nearest."""
 
-PERIODIC = 0.5
-"""Least autocorrelation of the depth along the side with ticks, at their distance."""
+PERIODIC = 0.43
+"""Least autocorrelation of the depth along the side with ticks, at their distance and at twice it;
+of hairs among others it is below 0.41."""
 
 PERIODS = (3, 25)
 """Distances of ticks that are looked for, in pixels."""
+
+ROOM = 5
+"""Distances of ticks that an edge is long, at least."""
+
+LONG = 0.35
+"""Least length of an edge that is looked for among crossing lines, as a share of the short side."""
+
+ANGLE = np.pi / 180
+"""Step of the directions in which it is looked for."""
+
+VOTES = 20
+"""Pixels, at half the scale, that make a line worth following."""
+
+GAP = 8
+"""Greatest gap in such a line, in pixels."""
+
+AROUND = 3
+"""Pixels off a line, or beyond its ends, that may be its own."""
+
+THICK = 2.5
+"""Greatest distance from the middle of an edge at which pixels are its own."""
+
+REST = 8
+"""Greatest gap beyond which an edge goes on."""
 
 
 @dataclass(frozen=True)
@@ -102,6 +130,16 @@ class Axes:
         across = np.sqrt(np.maximum(yy + xx - spread, 0) / 2)
         return cls(middle_y, middle_x, down, right, along, across, (most - least) / 2)
 
+    @classmethod
+    def of_one(cls, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> Axes:
+        """The axis of one piece."""
+        return cls.of(rows, columns, np.zeros(len(rows), np.intp), 1)
+
+    def seen_from(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> tuple[Floats, Floats]:
+        """Where pixels lie along and off the axis, if it is only one: from its centre."""
+        y, x = rows - self.y[0], columns - self.x[0]
+        return y * self.down[0] + x * self.right[0], y * self.right[0] - x * self.down[0]
+
     def only(self, chosen: NDArray[np.intp]) -> Axes:
         """Some of them, by number."""
         return Axes(*(getattr(self, field.name)[chosen] for field in fields(self)))
@@ -153,9 +191,7 @@ def is_edge(
         depth: uint8 [H, W], of each pixel below its surroundings.
     """
     middle_y, middle_x, down, across = axes.y[0], axes.x[0], axes.down[0], axes.right[0]
-    off = (rows - middle_y) * across - (columns - middle_x) * down
-    # With ticks that touch it, the piece's middle lies beside the edge itself.
-    edge = float(np.median(off))
+    edge = _edge_off(axes, rows, columns)
     along = np.arange(-axes.half[0], axes.half[0] + 1)
     for side in (1, -1):
         away = edge + side * np.array(BESIDE, np.float64)[:, None]
@@ -165,20 +201,87 @@ def is_edge(
         values = depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)] * inside
         beside = np.asarray(values.mean(axis=0), np.float64)
         # The jagged side of a thick hair is periodic too, but reaches the nearest distances only.
-        reaches = (values[-2] > 0).mean() >= FARTHEST
+        nearest, *_, far, _ = np.count_nonzero(values, axis=1)
+        reaches = far >= max(FARTHEST[0] * len(along), FARTHEST[1] * nearest)
         share = (beside > 0).mean()
         if reaches and TICKS[0] <= share <= TICKS[1] and _period(beside) >= PERIODIC:
             return True
     return False
 
 
+def _edge_off(axes: Axes, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
+    """Where the edge lies off a piece's axis, which ticks that touch it draw to their side."""
+    return float(np.median(axes.seen_from(rows, columns)[1]))
+
+
+def cut_edges(
+    found: NDArray[np.bool_], suspects: NDArray[np.intp], depth: NDArray[np.uint8]
+) -> bool:
+    """Clear the edges of rulers that hairs cross, or that are broken, in place.
+
+    Args:
+        found: bool [H, W], contiguous.
+        suspects: flat indices of the pixels of pieces that may hold an edge.
+        depth: uint8 [H, W], of each pixel below its surroundings.
+
+    Returns:
+        Whether there were any.
+    """
+    rows, columns = np.divmod(suspects, found.shape[1])
+    cut = False
+    for segment in _segments(rows, columns, found.shape):
+        along, off = segment.seen_from(rows, columns)
+        near = (np.abs(off) <= AROUND) & (np.abs(along) <= segment.half[0] + AROUND)
+        own = rows[near], columns[near]
+        line = Axes.of_one(*own)
+        if is_edge(*own, line, depth):
+            _clear_line(found, line, _edge_off(line, *own))
+            cut = True
+    return cut
+
+
+def _segments(
+    rows: NDArray[np.intp], columns: NDArray[np.intp], shape: tuple[int, int]
+) -> Iterator[Axes]:
+    """Long straight lines among some pixels (progressive probabilistic Hough transform)."""
+    # At half the scale a line is as wide as the transform's cells, and a quarter of the work.
+    half = np.zeros((shape[0] // 2 + 1, shape[1] // 2 + 1), np.uint8)
+    half[rows // 2, columns // 2] = 255
+    length = LONG * min(shape) / 2
+    lines = cv2.HoughLinesP(half, 1, ANGLE, VOTES, minLineLength=length, maxLineGap=GAP / 2)
+    for x0, y0, x1, y1 in () if lines is None else lines.reshape(-1, 4) * 2:
+        yield Axes.of_one(np.array([y0, y1]), np.array([x0, x1]))
+
+
+def _clear_line(found: NDArray[np.bool_], line: Axes, edge: float) -> None:
+    """Clear what lies on a line, as far as it goes on beyond its ends without a long gap."""
+    rows, columns = np.nonzero(found)
+    along, off = line.seen_from(rows, columns)
+    on = np.flatnonzero(np.abs(off - edge) <= THICK)
+    on = on[np.argsort(along[on])]
+    run = np.cumsum(np.diff(along[on], prepend=-np.inf) > REST)
+    middle = run[np.searchsorted(along[on], 0) - 1 :][:1]
+    own = on[run == middle]
+    found[rows[own], columns[own]] = False
+
+
 def _period(signal: Floats) -> float:
-    """Largest autocorrelation at a distance of ticks, beyond the first drop."""
+    """How periodic a signal is: autocorrelation at a distance of ticks and, if less, at twice it.
+
+    The largest of all distances, beyond the first drop; each value divided by what is left of a
+    wholly periodic signal of this length that is moved as far.
+    """
     centred = signal - signal.mean()
-    power = float(centred @ centred)
-    longest = min(PERIODS[1], len(signal) // 3)
+    count, power = len(centred), float(centred @ centred)
+    longest = min(PERIODS[1], count // ROOM)
     if power == 0 or longest < PERIODS[0]:
         return 0.0
-    values = np.correlate(centred, centred, "full")[len(signal) :][:longest] / power
-    drop = next((lag for lag, value in enumerate(values, 1) if value <= 0), longest)
-    return float(values[max(drop, PERIODS[0]) - 1 :].max(initial=0.0))
+    lags = np.arange(2 * longest + 2)
+    values = np.correlate(centred, centred, "full")[count - 1 :][: len(lags)]
+    values = values / power * count / (count - lags)
+    drop = int(np.argmax(values <= 0)) or len(values)
+    once = np.arange(max(drop, PERIODS[0]), longest + 1)
+    if not len(once):
+        return 0.0
+    twice = np.maximum(np.maximum(values[2 * once - 1], values[2 * once]), values[2 * once + 1])
+    return float(np.minimum(values[once], twice).max())

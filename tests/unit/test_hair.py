@@ -149,6 +149,30 @@ def test_what_is_no_dark_hair_stays(size, structure):
     assert ours <= max(usual / share, 0.005)
 
 
+@pytest.mark.parametrize("size", SIZES)
+def test_a_ruler_that_hairs_cross_stays_and_the_hairs_do_not(size):
+    base = skin(*size)
+    ruled = scale(base)
+    width, height = size
+    hairy = ruled.copy()
+    thick = max(2, height // 200)
+    for start, end in (
+        ((0.2, 0.6), (0.35, 1)),
+        ((0.5, 1), (0.62, 0.4)),
+        ((0.78, 0.99), (0.7, 0.5)),
+    ):
+        ends = [(round(x * width), round(y * height)) for x, y in (start, end)]
+        cv2.line(hairy, *ends, (60, 45, 40), thick, cv2.LINE_AA)
+    hairs = (hairy != ruled).any(axis=2)
+    marks = (ruled != base).any(axis=2)
+    mask = hair.hair_mask(hairy)
+    beside = cv2.dilate(hairs.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+    assert mask[marks & ~beside].mean() < 0.1
+    near = cv2.dilate(marks.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
+    above = np.arange(height)[:, None] < 0.75 * height
+    assert mask[hairs & ~near & above].mean() > 0.8
+
+
 def test_without_hair_nothing_is_copied():
     rgb = np.full((450, 600, 3), 180, np.uint8)
     assert hair.remove_hair(rgb) is rgb
