@@ -97,8 +97,9 @@ def _run_train(options: argparse.Namespace) -> int:
     rank, local_rank = (launch.rank_of(os.environ, local=local) for local in (False, True))
     with (
         ResumeFolder.of(job, rank).recorded() as folder,
-        energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank),
+        energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank) as record,
     ):
+        folder.before_end.append(record)
         if rank == 0:
             _examine(job)
         # Here, so that a start that fails to import it is recorded too.

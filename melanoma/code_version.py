@@ -109,7 +109,20 @@ def _code_of(path: Path) -> str:
         body = getattr(node, "body", None)
         if isinstance(body, list) and body and _is_docstring(body[0]):
             del body[0]
-    return ast.dump(tree)
+    return _text_of(tree)
+
+
+def _text_of(node: object) -> str:
+    """A syntax tree as text, the same in every version of Python: `ast.dump` is not.
+
+    Fields that are empty are left out: newer versions have more of them.
+    """
+    if isinstance(node, list):
+        return f"[{', '.join(map(_text_of, node))}]"
+    if not isinstance(node, ast.AST):
+        return ascii(node)
+    filled = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
+    return f"{type(node).__name__}({', '.join(f'{name}={_text_of(v)}' for name, v in filled)})"
 
 
 def _is_docstring(node: ast.AST) -> bool:

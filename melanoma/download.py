@@ -70,6 +70,7 @@ def fetch(
         partial.finish(target)
         _LOG.info("%s: complete, %d bytes", target, target.stat().st_size)
     elif scheme in ("", "file"):
+        refuse_itself(source, target)
         _link(local_path(source), target, size, sha256)
     else:
         raise InputError(f"{source}: {scheme}:// is not supported: use https://, file:// or a path")
@@ -121,6 +122,27 @@ def local_path(source: str) -> Path:
     return Path(urllib.request.url2pathname(parts.path))
 
 
+def refuse_itself(source: str, target: Path | str) -> None:
+    """Refuse a local source that is the very file to be made, which is removed to be made anew.
+
+    Args:
+        source: as for `fetch`.
+        target: what is to be written.
+
+    Raises:
+        InputError: they are one file; a link from the target to the source is none of that.
+    """
+    if urlsplit(source).scheme.lower() in ("http", "https"):
+        return
+    path, target = local_path(source), Path(target)
+    if path.name == target.name and path.parent.resolve() == target.parent.resolve():
+        raise InputError(
+            f"{source}: this is where the workflow puts the file, and would remove it to make it "
+            "anew: name the file's address instead (what lies there isn't fetched again), or move "
+            "it elsewhere and name that place"
+        )
+
+
 def _link(path: Path, target: Path, size: int | None, sha256: str | None) -> None:
     where = path.absolute()
     if not path.is_file():
@@ -132,8 +154,6 @@ def _link(path: Path, target: Path, size: int | None, sha256: str | None) -> Non
     with path.open("rb") as stream:
         check_start(target.name, str(where), stream.read(512))
     _verify(where, str(where), size, sha256)
-    if where == target.absolute():
-        return
     with atomic(target) as link:
         link.symlink_to(where)
     _LOG.info("%s -> %s", target, where)

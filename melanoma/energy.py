@@ -15,6 +15,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -85,11 +86,14 @@ def recorded(
     rank: int = 0,
     local_rank: int = 0,
     read: Callable[[Mapping[str, str]], Reading | None] = gpu_reading,
-) -> Iterator[None]:
+) -> Iterator[Callable[[], None]]:
     """Record time and energy of what runs inside, also where it ends in an error.
 
     One process of each node records, in a file of its own: `energy-{rank}.csv`. A start that is
     killed leaves no row.
+
+    Yields:
+        What records at once, for a process that ends without leaving: it is done once.
 
     Args:
         folder: gets the file.
@@ -100,12 +104,12 @@ def recorded(
         read: reads the counters.
     """
     if local_rank:
-        yield
+        yield lambda: None
         return
     before, start = read(environment), time.monotonic()
-    try:
-        yield
-    finally:
+
+    @cache
+    def record() -> None:
         seconds, after = time.monotonic() - start, read(environment)
         gpus, joules = 0, ""
         if before and after and after[1] >= before[1]:
@@ -113,6 +117,11 @@ def recorded(
         path = folder / f"energy-{rank}.csv"
         now = datetime.now(UTC).isoformat(timespec="seconds")
         _append(path, (now, key, f"{seconds:.0f}", gpus, joules))
+
+    try:
+        yield record
+    finally:
+        record()
 
 
 def _append(path: Path, row: tuple[object, ...]) -> None:
@@ -127,28 +136,33 @@ def _append(path: Path, row: tuple[object, ...]) -> None:
         os.fsync(stream.fileno())
 
 
-def summary(folder: Path) -> dict[str, float | int | None]:
-    """Time and energy of a training, over all its starts and nodes.
+def summary(folder: Path, starts: int) -> dict[str, float | int | None]:
+    """Time and energy of a training, over its starts and nodes.
 
     Args:
         folder: with the files that `recorded` wrote; there may be none.
+        starts: of the training.
 
     Returns:
-        starts (of the first node), hours (wall), gpu_hours, and kilowatt_hours of the GPUs (None
-        where not all starts could be measured). Rows of the latest training's key alone count.
+        starts; measured, those of them that left a row on the first node: one that was killed did
+        not; of these hours (wall), gpu_hours, and kilowatt_hours of the GPUs (None where not all
+        starts were measured, or GPUs have no counters). Rows of the latest training's key alone
+        count.
     """
     rows: list[dict[str, str]] = []
     for path in sorted(folder.glob("energy-*.csv")):
         rows += [{**row, "file": path.name} for row in read_rows(path)]
     if not rows:
-        return {"starts": 0, "hours": None, "gpu_hours": None, "kilowatt_hours": None}
+        nothing = {"hours": None, "gpu_hours": None, "kilowatt_hours": None}
+        return {"starts": starts, "measured": 0, **nothing}
     latest = max(rows, key=lambda row: row["time"])["key"]
     rows = [row for row in rows if row["key"] == latest]
     first = [row for row in rows if row["file"] == rows[0]["file"]]
-    measured = all(row["joules"] for row in rows)
+    measured = len(first) >= starts and all(row["joules"] for row in rows)
     joules = sum(float(row["joules"]) for row in rows) if measured else None
     return {
-        "starts": len(first),
+        "starts": starts,
+        "measured": len(first),
         "hours": _hours(sum(float(row["seconds"]) for row in first)),
         "gpu_hours": _hours(sum(float(row["seconds"]) * int(row["gpus"]) for row in rows)),
         "kilowatt_hours": None if joules is None else round(joules / 3.6e6, 4),

@@ -56,14 +56,18 @@ def collect(
     Returns:
         A mapping that JSON can hold.
     """
+    starts = {name: _lines(path) for name, path in restarts.items()}
     return {
         "commit": git_commit(checkout),
         "config": dict(config),
         "data": _digests(tables),
         "images": {str(path): read_json(path) for path in recipes},
         "results": _digests(results),
-        "starts": {name: _lines(path) for name, path in restarts.items()},
-        "training": {name: energy.summary(path.parent) for name, path in restarts.items()},
+        "starts": starts,
+        "training": {
+            name: energy.summary(path.parent, len(starts[name]) + 1)
+            for name, path in restarts.items()
+        },
         "time": rule_times(benchmarks),
         "hardware": hardware(),
         "versions": {"python": platform.python_version(), **package_versions()},

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from melanoma.backbones import BACKBONES
 from melanoma.cluster import needs
-from melanoma.config import Config, DataSet, Experiment, Model
+from melanoma.config import Config, Experiment, Model
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
-from melanoma.download import local_path
+from melanoma.download import local_path, refuse_itself
 from melanoma.errors import InputError
+from melanoma.sources import KINDS, place_of, place_of_weights, sets
 from melanoma.weights import weights_file, weights_source
 
 ARCHIVE_MB = {"train": 9_100, "test": 3_600}
@@ -78,7 +78,7 @@ def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
     """Free space, against archives still to fetch, image stores and checkpoints."""
     needed = CHECKPOINTS_MB * len(config.experiments) * config.splits.folds
     for name, data_set in sets(config):
-        if _url(data_set.images) and not _fetched(here, name, "images").exists():
+        if _url(data_set.images) and not (here.folder / place_of(name, "images")).exists():
             needed += ARCHIVE_MB[name]
         share = TEST_SHARE if name == "test" else 1.0
         for recipe in {each.images.recipe: each.images for each in experiments(config)}.values():
@@ -96,10 +96,10 @@ def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
 def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
     """Data files: there, or to be fetched from an address that answers."""
     for name, data_set in sets(config):
-        for kind in ("images", "ground_truth", "metadata"):
+        for kind in KINDS:
             source = getattr(data_set, kind)
             if source is not None:
-                found = _source(f"data.{name}.{kind}", source, _fetched(here, name, kind), here)
+                found = _source(f"data.{name}.{kind}", source, place_of(name, kind), here)
                 yield _only_official(found) if name == "test" else found
 
 
@@ -125,7 +125,7 @@ def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
             continue
         if file and source not in seen:
             seen.add(source)
-            yield _source("weights", source, here.folder / "resources/weights" / file, here)
+            yield _source("weights", source, place_of_weights(file), here)
 
 
 def _check_backbone(model: Model) -> None:
@@ -137,12 +137,11 @@ def _check_backbone(model: Model) -> None:
         check_backbone(model.backbone)
 
 
-def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding:
+def _source(what: str, source: str, place: str, here: Surroundings) -> Finding:
     url = _url(source)
     if not url:
-        return _local(what, source, here)
-    place = target.relative_to(here.folder)
-    if target.exists():
+        return _local(what, source, place, here)
+    if (here.folder / place).exists():
         return ok(f"{what}: {url}, in {place} already")
     if here.reachable(url):
         return ok(f"{what}: can be fetched from {url}")
@@ -152,10 +151,11 @@ def _source(what: str, source: str, target: Path, here: Surroundings) -> Finding
     )
 
 
-def _local(what: str, source: str, here: Surroundings) -> Finding:
+def _local(what: str, source: str, place: str, here: Surroundings) -> Finding:
     """A file of this machine: itself, since what an earlier run linked may be another one."""
     try:
         path = here.folder / local_path(source)
+        refuse_itself(str(path), here.folder / place)
     except InputError as problem:
         return error(what, str(problem))
     if path.is_file():
@@ -168,17 +168,6 @@ def _local(what: str, source: str, here: Surroundings) -> Finding:
 
 def _url(source: str) -> str:
     return source if urlsplit(source).scheme in ("http", "https") else ""
-
-
-def _fetched(here: Surroundings, name: str, kind: str) -> Path:
-    suffix = ".zip" if kind == "images" else ".csv"
-    return here.folder / "resources/isic2019" / name / f"{kind}{suffix}"
-
-
-def sets(config: Config) -> list[tuple[str, DataSet]]:
-    """The configured data sets by name."""
-    found = [("train", config.data.train), ("test", config.data.test)]
-    return [(name, data_set) for name, data_set in found if data_set is not None]
 
 
 def experiments(config: Config) -> list[Experiment]:

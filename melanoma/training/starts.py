@@ -17,7 +17,7 @@ import re
 import shutil
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -100,6 +100,7 @@ class ResumeFolder:
 
     Attributes:
         epochs: epochs done so far.
+        before_end: called before a signal ends the process; must be quick.
     """
 
     def __init__(self, path: Path, rank: int) -> None:
@@ -108,6 +109,7 @@ class ResumeFolder:
         self._lock: int | None = None
         self._notice: signals.Notice | None = None
         self.epochs = 0
+        self.before_end: list[Callable[[], None]] = []
         path.mkdir(parents=True, exist_ok=True)
 
     @classmethod
@@ -241,6 +243,8 @@ class ResumeFolder:
                 *(name, counted(self.epochs, "epoch")),
             )
             self.ended(name)
+        for each in self.before_end:
+            each()
 
     def _take_lock(self) -> None:
         """Wait until no other process trains here, such as a job that outlives its cancelling."""

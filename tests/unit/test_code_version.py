@@ -1,5 +1,6 @@
 """The hash of the code behind a result."""
 
+import hashlib
 import shutil
 
 import pytest
@@ -50,6 +51,30 @@ def test_figures_do_not_touch_training(package):
     for path in (package / "evaluation").rglob("*.py"):
         path.write_text(path.read_text() + "\nX = 1\n")
     assert code_version.code_version("melanoma.training", "melanoma.prediction") == before
+
+
+SAMPLE = '''
+from __future__ import annotations
+
+@cache
+def of(first: int, *rest: str, last: float = 1e-3) -> list[int] | None:
+    """Not counted."""
+    match first:
+        case 0 | 1:
+            return None
+    return [f"{each:>{first}.2f} \u00b5m" for each in rest if (n := len(each)) > last and n]
+
+class Point(Base, kind="x"):
+    """Not counted either."""
+    y: int
+'''
+
+
+def test_the_version_of_python_does_not_count(tmp_path):
+    (tmp_path / "sample.py").write_text(SAMPLE, encoding="utf-8")
+    text = code_version._code_of(tmp_path / "sample.py")
+    # As Python 3.11, 3.12 and 3.13 have it.
+    assert hashlib.sha256(text.encode()).hexdigest()[:12] == "850efc9dfa6f"
 
 
 def test_an_unknown_module_is_refused():

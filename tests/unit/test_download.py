@@ -517,11 +517,13 @@ def test_a_file_url_with_spaces_and_percents(tmp_path, host):
     assert (tmp_path / "table.csv").readlink() == source
 
 
-def test_a_target_that_is_its_own_source_stays(tmp_path):
+def test_a_target_that_is_its_own_source_is_refused_and_stays(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     target = tmp_path / "table.csv"
     target.write_text("image\r\n")
-    fetch(str(target), target)
-    assert not target.is_symlink()
+    for source in (str(target), "table.csv", target.as_uri()):
+        with pytest.raises(InputError, match=r"table\.csv: this is where the workflow puts"):
+            fetch(source, target)
     assert target.read_text() == "image\n"
 
 

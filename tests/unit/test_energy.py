@@ -72,8 +72,8 @@ def test_starts_add_up_over_nodes(tmp_path):
         with energy.recorded(tmp_path, "a", {}, rank=rank, local_rank=local_rank, read=counters):
             pass
     assert sorted(path.name for path in tmp_path.iterdir()) == ["energy-0.csv", "energy-4.csv"]
-    found = energy.summary(tmp_path)
-    assert found["starts"] == 2
+    found = energy.summary(tmp_path, 2)
+    assert found["measured"] == 2
     assert found["kilowatt_hours"] == pytest.approx(3 * 3600 / 3.6e6)
 
 
@@ -81,8 +81,9 @@ def test_time_is_of_the_wall_and_gpu_hours_of_all_gpus(tmp_path):
     rows = [("2024-01-01", "old", 99, 4, 9), ("2024-01-02", "new", 1800, 4, 3.6e6)]
     with (tmp_path / "energy-0.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([energy.COLUMNS, *rows])
-    assert energy.summary(tmp_path) == {
+    assert energy.summary(tmp_path, 1) == {
         "starts": 1,
+        "measured": 1,
         "hours": 0.5,
         "gpu_hours": 2.0,
         "kilowatt_hours": 1.0,
@@ -95,6 +96,21 @@ def test_what_fails_is_recorded_and_what_cannot_be_measured_is_empty(tmp_path):
         energy.recorded(tmp_path, "a", {}, read=readings(None, (1, 5.0))),
     ):
         raise ValueError("boom")
-    found = energy.summary(tmp_path)
-    assert (found["starts"], found["gpu_hours"], found["kilowatt_hours"]) == (1, 0.0, None)
-    assert energy.summary(tmp_path / "nothing")["starts"] == 0
+    found = energy.summary(tmp_path, 1)
+    assert (found["measured"], found["gpu_hours"], found["kilowatt_hours"]) == (1, 0.0, None)
+    assert energy.summary(tmp_path / "nothing", 1)["measured"] == 0
+
+
+def test_a_start_that_was_killed_is_missed_not_forgotten(tmp_path):
+    with energy.recorded(tmp_path, "a", {}, read=readings((1, 0.0), (1, 3.6e6))):
+        pass
+    found = energy.summary(tmp_path, 2)
+    assert (found["starts"], found["measured"], found["kilowatt_hours"]) == (2, 1, None)
+
+
+def test_what_records_at_once_does_so_once(tmp_path):
+    counters = readings((1, 0.0), (1, 3.6e6))
+    with energy.recorded(tmp_path, "a", {}, read=counters) as record:
+        record()
+    assert energy.summary(tmp_path, 1)["kilowatt_hours"] == 1.0
+    assert len((tmp_path / "energy-0.csv").read_text().splitlines()) == 2

@@ -56,5 +56,5 @@ def test_all_of_it_is_json(tmp_path):
     )
     json.dumps(found, allow_nan=False)
     assert found["starts"] == {"fusion/fold0": ["2024,a,lost,3"]}
-    assert found["training"]["fusion/fold0"]["starts"] == 0
+    assert found["training"]["fusion/fold0"]["starts"] == 2
     assert found["versions"]["numpy"]

@@ -109,13 +109,49 @@ def test_resources_run_nothing_again(finished_run):
     ],
 )
 def test_edited_code_runs_again_what_follows(finished_run, tmp_path, module, must, must_not):
-    shutil.copytree(ROOT / "melanoma", tmp_path / "melanoma")
-    edited = tmp_path / "melanoma" / module
-    edited.write_text(edited.read_text() + "\nEDITED = True\n")
+    edit(module, tmp_path)
     result = snakemake(finished_run, "-n", PYTHONPATH=str(tmp_path))
     jobs = set(planned(result))
     assert must <= jobs
     assert not must_not & jobs
+
+
+def edit(module, folder):
+    """A copy of the package with a change in one module."""
+    shutil.copytree(ROOT / "melanoma", folder / "melanoma")
+    edited = folder / "melanoma" / module
+    edited.write_text(edited.read_text() + "\nEDITED = True\n")
+
+
+def test_edited_inspection_reads_all_again_whatever_the_number_of_shards(finished_run, tmp_path):
+    edit("fingerprint.py", tmp_path)
+    shards = ["--config", "images={shards: 3}"]
+    jobs = planned(snakemake(finished_run, "-n", *shards, PYTHONPATH=str(tmp_path)))
+    assert jobs["inspect"] == 3
+
+
+def test_heat_maps_are_those_of_the_experiment_that_comes_first(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run, symlinks=True)
+    for folder in ("training", "predictions", "evaluation"):
+        shutil.copytree(run / "results" / folder / "fusion", run / "results" / folder / "other")
+
+    def jobs(experiments):
+        return planned(snakemake(run, "-n", "results/gradcam", "--config", experiments))
+
+    assert not jobs("experiments={fusion: {}, other: {}}")
+    assert jobs("experiments={other: {}, fusion: {}}") == {"gradcam": 1}
+
+
+def test_another_file_of_own_splits_is_read(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run, symlinks=True)
+    for name in ("first.csv", "second.csv"):
+        shutil.copy2(run / "results/splits.csv", run / name)
+    split = ["results/splits.csv", "--config"]
+    snakemake(run, *split, "splits={file: first.csv}")
+    assert not planned(snakemake(run, "-n", *split, "splits={file: first.csv}"))
+    assert planned(snakemake(run, "-n", *split, "splits={file: second.csv}")) == {"split": 1}
 
 
 def test_the_report_holds_every_category(finished_run, tmp_path):

@@ -3,7 +3,7 @@ import time
 from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, messages, run_lock, weights
+from melanoma import cluster, messages, run_lock, sources, weights
 from melanoma import config as settings
 from melanoma import code_version as versions
 from melanoma.errors import InputError
@@ -16,7 +16,8 @@ from snakemake.logging import logger
 try:
     CONFIG = settings.parse(config)
     EXPERIMENTS = {name: CONFIG.experiment(name) for name in CONFIG.experiments}
-    # Asked here, since in an input function the error would come with a traceback.
+    # Asked here, since in an input function an error would come with a traceback.
+    sources.check_sources(CONFIG)
     WEIGHTS = {
         name: weights.weights_file(each.model) for name, each in EXPERIMENTS.items()
     }

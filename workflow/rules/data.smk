@@ -77,6 +77,8 @@ rule gather_inspect:
         "../envs/melanoma.yaml"
     resources:
         **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.inspection"),
     message:
         "Joining what was read of the {wildcards.set} images"
     script:

@@ -16,6 +16,7 @@ rule skin_tone:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.skin_tone"),
+        recipe=MAIN.images.recipe,
     message:
         "Estimating skin tones"
     script:

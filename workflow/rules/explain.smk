@@ -37,6 +37,7 @@ rule gradcam:
         **cluster.gradcam_resources(MAIN, CONFIG.gradcam, SITE),
     params:
         code=code_version("melanoma.explain"),
+        experiment=MAIN.name,
         per_class=CONFIG.gradcam.per_class,
         method=CONFIG.gradcam.method,
         subset=SUBSETS[-1],

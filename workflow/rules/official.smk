@@ -67,6 +67,7 @@ rule official:
             "melanoma.pages",
             "melanoma.style",
         ),
+        experiment=MAIN.name,
         captions=get_captions([plan.OFFICIAL]),
         ood=CONFIG.evaluation.ood,
         bootstrap=CONFIG.evaluation.bootstrap,

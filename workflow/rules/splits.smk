@@ -17,7 +17,7 @@ rule split:
         **cluster.table_resources(),
     params:
         settings=CONFIG.splits.model_dump(exclude={"file"}),
-        own=bool(CONFIG.splits.file),
+        own=CONFIG.splits.file,
         code=code_version("melanoma.splits", "melanoma.split_audit"),
     message:
         "Splitting by lesion"

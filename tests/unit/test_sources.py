@@ -1,0 +1,48 @@
+"""Where the files that the workflow starts from come from."""
+
+import pytest
+
+from melanoma import config, isic
+from melanoma.errors import InputError
+from melanoma.sources import check_sources, sources
+
+
+def test_every_file_has_its_key_and_place():
+    found = {key: place for key, _, place in sources(config.parse({}))}
+    assert found == {
+        "data.train.images": "resources/isic2019/train/images.zip",
+        "data.train.ground_truth": "resources/isic2019/train/ground_truth.csv",
+        "data.train.metadata": "resources/isic2019/train/metadata.csv",
+        "model.weights": "resources/weights/resnet50-11ad3fa6.pth",
+    }
+
+
+def test_files_may_be_linked_from_elsewhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "truth.csv").write_text("image")
+    place = tmp_path / "resources/isic2019/train/ground_truth.csv"
+    place.parent.mkdir(parents=True)
+    place.symlink_to(tmp_path / "truth.csv")
+    check_sources(config.parse(with_source("ground_truth", "truth.csv")))
+
+
+@pytest.mark.parametrize("absolute", [False, True])
+def test_the_workflows_own_copy_is_refused_as_a_source(tmp_path, monkeypatch, absolute):
+    monkeypatch.chdir(tmp_path)
+    place = "resources/isic2019/train/images.zip"
+    source = str(tmp_path / place) if absolute else place
+    with pytest.raises(InputError, match=r"data\.train\.images: .*would remove it"):
+        check_sources(config.parse(with_source("images", source)))
+
+
+def test_so_are_weights(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = {"weights": "resources/weights/mine.pth"}
+    with pytest.raises(InputError, match=r"model\.weights: .*mine\.pth"):
+        check_sources(config.parse({"model": model}))
+
+
+def with_source(kind: str, source: str) -> dict[str, object]:
+    """A configuration with one file from elsewhere."""
+    official = {k: isic.OFFICIAL_FILES["train", k].url for k in ("images", "ground_truth")}
+    return {"data": {"train": {**official, kind: source}}}
