@@ -89,11 +89,15 @@ def read_catalogue(path: Path | str) -> pd.DataFrame:
             encoding="utf-8",
         )
     except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(f"{path}: not a catalogue ({error}); delete it and run again") from error
+        raise InputError(
+            f"{path}: not a catalogue ({error}); name another file, or "
+            "delete this one and run again"
+        ) from error
     missing = [column for column in COLUMNS if column not in table]
     if missing:
         raise InputError(
-            f"{path}: columns {', '.join(missing)} are missing; delete it and run again"
+            f"{path}: columns {', '.join(missing)} are missing, so this is no catalogue; name "
+            "another file, or delete this one and run again"
         )
     return table
 

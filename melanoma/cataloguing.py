@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma import inspection
-from melanoma.archive import Archive
+from melanoma.archive import SUFFIXES, Archive
 from melanoma.catalogue import COLUMNS, QUARANTINE_COLUMNS, Catalogue
 from melanoma.duplicates import find_duplicates, join_groups
 from melanoma.errors import InputError
@@ -80,11 +80,11 @@ def _build(
 ) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
-    fields = _fields(metadata, truth, kind, problems)
     seen = _inspected(inspected, Path(archive))
     broken = seen[seen["error"] != ""]
     _check_quarantine(broken, len(seen), Path(archive))
     _compare_images(truth, seen, Path(ground_truth), Path(archive), problems)
+    fields = _fields(metadata, truth, kind, problems)
     table = truth.merge(fields, on="image", how="left").merge(
         seen[seen["error"] == ""], on="image", how="inner"
     )
@@ -202,7 +202,8 @@ def _compare_images(
         problems.note("no row in the ground truth: left out", file=archive, image=image)
     for image in absent:
         problems.note("no image in the archive: left out", file=path, row=rows[image], image=image)
-    _stop_if_many(bare, len(truth), f"have no row in {path}; is it of another set?", archive)
+    another = f"have no row in {path}; is it of another set?"
+    _stop_if_many(bare, len(truth), another, archive, absent)
     _stop_if_many(absent, len(truth), f"are not in {archive}; is it of another set?", path)
     _tell_left_out(
         bare,
@@ -230,9 +231,14 @@ def _tell_left_out(images: list[str], one: str, several: str) -> None:
         _LOG.warning("%s: left out (%s)", told, first_few(images))
 
 
-def _stop_if_many(images: list[str], of: int, what: str, path: Path) -> None:
+def _stop_if_many(
+    images: list[str], of: int, what: str, path: Path, others: Sequence[str] = ()
+) -> None:
+    """Stop where many ids of one file are not in another, which may hold `others` instead."""
     if too_many(len(images), of):
-        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}")
+        suffix = any(image.lower().endswith(SUFFIXES) for image in (*images, *others))
+        cure = "; ids are written without .jpg" if suffix else ""
+        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}{cure}")
 
 
 def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:

@@ -60,6 +60,14 @@ def _log_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", type=Path, help="file that gets the log lines as well")
 
 
+def _folder(text: str) -> Path:
+    """A folder to write into: there already, or not yet."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder: name another")
+    return path
+
+
 def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("train", help="train one fold of one experiment")
     parser.add_argument("--settings", required=True, help="the experiment's settings, as JSON")
@@ -218,7 +226,7 @@ def _gradcam(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--per-class", type=int, default=4)
     parser.add_argument("--method", default="gradcam")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
-    parser.add_argument("--output", type=Path, required=True, help="folder to write")
+    parser.add_argument("--output", type=_folder, required=True, help="folder to write")
     _log_option(parser)
     parser.set_defaults(run=_run_gradcam)
 
@@ -226,6 +234,7 @@ def _gradcam(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run_gradcam(options: argparse.Namespace) -> int:
     from melanoma.catalogue import read_catalogue
     from melanoma.config import GradCam
+    from melanoma.config_errors import build
     from melanoma.evaluation.tables import read_predictions
     from melanoma.explain.run import explain
     from melanoma.prediction import check_recipe
@@ -233,6 +242,8 @@ def _run_gradcam(options: argparse.Namespace) -> int:
     from melanoma.training.checkpoints import load_model
     from melanoma.training.launch import device_for
 
+    asked = {"per_class": options.per_class, "method": options.method}
+    settings = build(GradCam, asked, "gradcam")
     store = Store.open(options.store)
     store.verify()
     model = load_model(options.model, device_for(options.accelerator))
@@ -243,7 +254,7 @@ def _run_gradcam(options: argparse.Namespace) -> int:
         read_catalogue(options.catalogue),
         read_predictions(options.predictions),
         read_predictions(options.calibrated),
-        settings=GradCam(per_class=options.per_class, method=options.method),
+        settings=settings,
         output=options.output,
         subset=options.subset,
         folds=options.folds,
@@ -269,7 +280,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--metadata", type=Path, help="CSV: image, age, sex, site")
     parser.add_argument("--operating-point", help="one of decision.json's; else its default")
     parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
-    parser.add_argument("--gradcam", type=Path, help="folder for heat maps")
+    parser.add_argument("--gradcam", type=_folder, help="folder for heat maps")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
     parser.set_defaults(run=_run_predict)
@@ -358,17 +369,23 @@ def _run_export(options: argparse.Namespace) -> int:
 
 def _demo_data(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("demo-data", help="draw an archive in the official format")
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("--images", type=int, default=600)
-    parser.add_argument("--test-images", type=int, default=120)
+    parser.add_argument("folder", type=_folder)
+    parser.add_argument("--images", type=int, default=600, help="at least 8, one of each class")
+    parser.add_argument("--test-images", type=int, default=120, help="at least 9")
     parser.add_argument("--seed", type=int, default=0)
     parser.set_defaults(run=_run_demo_data)
 
 
 def _run_demo_data(options: argparse.Namespace) -> int:
+    from melanoma.isic import CLASSES
     from melanoma.progress import Progress
     from melanoma.synthetic import write_archive
 
+    if options.images < len(CLASSES) or options.test_images <= len(CLASSES):
+        raise InputError(
+            "demo-data: one image of each class is needed, and in the test set one of none: "
+            f"--images {len(CLASSES)} and --test-images {len(CLASSES) + 1} at least"
+        )
     write_archive(
         options.folder,
         images=options.images,

@@ -29,6 +29,7 @@ from melanoma.errors import InputError
 HairRemoval = Literal["lines", "dullrazor", "none"]
 Framing = Literal["crop", "pad", "stretch"]
 MetadataField = Literal["age", "sex", "site"]
+Source = Literal["BCN", "HAM", "MSK", "none", "other"]
 Fraction = Annotated[float, Field(ge=0.0, le=0.9)]
 PositiveFraction = Annotated[float, Field(gt=0.0, le=0.9)]
 Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
@@ -195,8 +196,8 @@ class Training(_Section):
     metadata_dropout: Fraction = Field(
         0.1, description="Chance that a metadata field is hidden from a training example."
     )
-    exclude_sources: tuple[str, ...] = Field(
-        (), description="Sources left out of training (BCN, HAM, MSK, none)."
+    exclude_sources: tuple[Source, ...] = Field(
+        (), description="Sources left out of training, by the lesion ids' prefix; none: no id."
     )
     seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
     deterministic: bool = Field(
@@ -384,9 +385,17 @@ def _check_experiment(name: str, overrides: Any) -> None:
         )
     if not isinstance(overrides or {}, Mapping):
         raise InputError(f"experiments.{name}: expected a mapping of sections, got {overrides!r}")
-    for section in overrides or {}:
+    for section, values in (overrides or {}).items():
         if section not in OVERRIDABLE:
             raise InputError(
                 f"experiments.{name}.{section}: an experiment may override "
                 f"{', '.join(OVERRIDABLE)} and nothing else; {nearest(section, OVERRIDABLE)}"
+            )
+        if not isinstance(values or {}, Mapping):
+            raise InputError(
+                f"experiments.{name}.{section}: expected keys and values, got {values!r}"
+            )
+        if section == "images" and "shards" in (values or {}):
+            raise InputError(
+                f"experiments.{name}.images.shards: is one number for all: set images.shards"
             )

@@ -32,8 +32,15 @@ def build(kind: type[Section], values: Any, prefix: str) -> Section:
     try:
         return kind.model_validate(values)
     except ValidationError as error:
-        lines = [_explain(kind, item, prefix) for item in error.errors()]
+        lines = [_explain(kind, item, prefix) for item in _causes(error)]
         raise InputError("configuration: " + "; ".join(lines)) from None
+
+
+def _causes(error: ValidationError) -> list[Any]:
+    """The errors, without that of a list that is too short since what it held was refused."""
+    items = error.errors()
+    longer = {item["loc"][:-1] for item in items}
+    return [item for item in items if item["type"] != "too_short" or item["loc"] not in longer]
 
 
 def _explain(kind: type[BaseModel], item: Any, prefix: str) -> str:

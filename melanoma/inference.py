@@ -22,7 +22,7 @@ from melanoma.evaluation.calibration import apply_decision
 from melanoma.evaluation.decision_file import read_decision
 from melanoma.explain.selection import CALIBRATED
 from melanoma.images import prepare
-from melanoma.inference_input import find_images, why_wrong
+from melanoma.inference_input import check_images, find_images, why_wrong
 from melanoma.isic import METADATA_FIELDS
 from melanoma.jpeg import read_file
 from melanoma.prediction import predict_store
@@ -118,6 +118,8 @@ def predict_files(
             there is not, or metadata of an unknown category.
     """
     found = find_images(paths)
+    if isinstance(metadata, pd.DataFrame):
+        check_images(metadata, [path.stem for path in found])
     members = _load(models, device)
     point, threshold = _threshold(members, operating_point)
     names = _picture_names(found)

@@ -13,6 +13,7 @@ from melanoma.errors import InputError
 from melanoma.isic import METADATA_FIELDS
 from melanoma.official import AGES
 from melanoma.tables import Problems, read_table
+from melanoma.wording import first_few
 
 OFFICIAL_NAMES = {"age_approx": "age", "anatom_site_general": "site"}
 """Metadata columns of the official files, and what they are called here."""
@@ -61,6 +62,9 @@ def read_metadata(path: Path) -> pd.DataFrame:
     text = read_table(
         path, required=["image"], optional=[*METADATA_FIELDS, *OFFICIAL_NAMES], problems=problems
     )
+    if list(text) == ["image"]:
+        known = ", ".join([*METADATA_FIELDS, *OFFICIAL_NAMES])
+        raise InputError(f"{path}: row 1: none of the columns {known}; rename those that are meant")
     text = text.rename(columns={old: new for old, new in OFFICIAL_NAMES.items() if new not in text})
     for field in METADATA_FIELDS:
         if field not in text:
@@ -75,6 +79,26 @@ def read_metadata(path: Path) -> pd.DataFrame:
     table = text[["image", *METADATA_FIELDS]].reset_index(drop=True)
     table["age"] = pd.to_numeric(table["age"].where(table["age"] != ""), errors="coerce")
     return table.astype({"age": "float64"})
+
+
+def check_images(metadata: pd.DataFrame, images: Sequence[str]) -> None:
+    """Check that a table of metadata is of some images at all.
+
+    Args:
+        metadata: as from `read_metadata`.
+        images: names of the files, without suffix.
+
+    Raises:
+        InputError: it has no row for any of them.
+    """
+    named = list(metadata["image"])
+    if not set(named) & set(images):
+        suffix = any(name.lower().endswith(SUFFIXES) for name in named)
+        cure = "leave out .jpg" if suffix else "name files as they are called, without .jpg"
+        raise InputError(
+            f"metadata: no row is of any image: column image has {first_few(named)}, the images "
+            f"are {first_few(images)}; {cure}"
+        )
 
 
 def why_wrong(field: str, value: str) -> str:

@@ -106,11 +106,13 @@ def success(folder: Path, experiments: Sequence[str]) -> str:
     places = (
         ("what the classifier is and what it reached", results / "MODEL_CARD.md"),
         ("where it looked", results / "gradcam/index.html"),
+        ("the official test set", results / "official/index.html"),
     )
     lines += [f"  {what}: {path.relative_to(folder)}" for what, path in places if path.is_file()]
     if (results / "pages").is_dir():
         lines.append("  all in one file: add `--report results/report.html` to the same command")
-    lines.append("  the course of training: tensorboard --logdir logs/tensorboard")
+    if (folder / "logs/tensorboard").is_dir():
+        lines.append("  the course of training: tensorboard --logdir logs/tensorboard")
     return "\n".join([*lines, NO_MEDICAL_DEVICE])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -18,7 +19,10 @@ from melanoma.isic import (
     UNKNOWN,
     WEIGHT_COLUMNS,
 )
-from melanoma.tables import Problems, read_table
+from melanoma.tables import FEW, Problems, read_table
+from melanoma.wording import counted
+
+_LOG = logging.getLogger(__name__)
 
 SetName = Literal["train", "test"]
 
@@ -136,7 +140,7 @@ def read_metadata(path: Path | str, *, kind: SetName, problems: Problems) -> pd.
         where missing); index row: the line in the file.
 
     Raises:
-        InputError: see `read_table`.
+        InputError: most values of a column cannot be right; see also `read_table`.
     """
     path = Path(path)
     required = METADATA_COLUMNS if kind == "train" else TEST_METADATA_COLUMNS
@@ -144,7 +148,7 @@ def read_metadata(path: Path | str, *, kind: SetName, problems: Problems) -> pd.
     if "lesion_id" not in text:
         text["lesion_id"] = ""
     losses = _Losses(text, path, problems)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "image": text["image"],
             "lesion_id": _lesions(text["lesion_id"], losses),
@@ -153,6 +157,8 @@ def read_metadata(path: Path | str, *, kind: SetName, problems: Problems) -> pd.
             "site": _category(text["anatom_site_general"], SITES, losses),
         }
     )
+    problems.raise_stops(path)
+    return table
 
 
 @dataclass(frozen=True)
@@ -162,6 +168,25 @@ class _Losses:
     text: pd.DataFrame
     path: Path
     problems: Problems
+
+    def tell(self, column: str, lost: pd.Series[bool], message: str) -> None:
+        """Note what is lost, and stop where that is most of a column: it is of another kind."""
+        # "unknown" and the like lose nothing.
+        spelt = self.text[column].str.lower().isin(_MISSING)
+        count, filled = int((lost & ~spelt).sum()), int((self.text[column] != "").sum())
+        if count > max(FEW, filled / 2):
+            example = self.text.loc[lost & ~spelt, column].iloc[0]
+            self.problems.stop(
+                f"{message}, in {count} of {filled} rows: write such values, or nothing",
+                column=column,
+                value=str(example),
+            )
+        elif count:
+            _LOG.warning(
+                *("%s: %s: %s, e.g. %r: taken as missing", self.path, column),
+                *(f"{counted(count, 'value')} {message}", str(self.text.loc[lost, column].iloc[0])),
+            )
+        self.note(column, lost, message)
 
     def note(self, column: str, lost: pd.Series[bool], message: str) -> None:
         for row in map(_line, self.text.index[lost]):
@@ -184,16 +209,15 @@ def _lesions(lesions: pd.Series[str], losses: _Losses) -> pd.Series[str]:
 def _ages(text: pd.Series[str], losses: _Losses) -> pd.Series[float]:
     ages = pd.to_numeric(text, errors="coerce").astype("float64")
     good = ages.between(*AGES)
-    losses.note(
-        str(text.name), ~good & (text != ""), f"not an age from {AGES[0]:.0f} to {AGES[1]:.0f}"
-    )
+    message = f"not an age in years, from {AGES[0]:.0f} to {AGES[1]:.0f}"
+    losses.tell(str(text.name), ~good & (text != ""), message)
     return ages.where(good)
 
 
 def _category(text: pd.Series[str], known: tuple[str, ...], losses: _Losses) -> pd.Series[str]:
     values = text.str.lower()
     good = values.isin(known)
-    losses.note(str(text.name), ~good & (values != ""), f"not one of {', '.join(known)}")
+    losses.tell(str(text.name), ~good & (values != ""), f"not one of {', '.join(known)}")
     return values.where(good, "")
 
 

@@ -44,12 +44,27 @@ def sources(config: Config) -> Iterator[tuple[str, str, str]]:
             yield "model.weights", weights_source(model), place_of_weights(file)
 
 
+def check_metadata(config: Config) -> None:
+    """Refuse experiments that learn from metadata where there are none.
+
+    Raises:
+        InputError: names the experiment.
+    """
+    for name in config.experiments:
+        if config.data.train.metadata is None and config.experiment(name).model.metadata:
+            raise InputError(
+                f"data.train.metadata: no table is named, and experiment {name} learns from one: "
+                "name it, or set model.metadata: false"
+            )
+
+
 def check_sources(config: Config) -> None:
-    """Refuse local sources that the workflow would remove, to make them anew.
+    """Refuse local sources that the workflow would remove, to make them anew, and missing ones.
 
     Raises:
         InputError: names the key.
     """
+    check_metadata(config)
     for key, source, place in sources(config):
         try:
             refuse_itself(source, place)

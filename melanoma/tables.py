@@ -156,6 +156,8 @@ def read_table(
 
 
 def _decode(path: Path) -> str:
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name the file")
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     data = path.read_bytes()
@@ -203,7 +205,7 @@ def _check_header(path: Path, header: list[str], required: Sequence[str]) -> Non
         raise InputError(f"{path}: a web page, not a table; download the file again")
     raise InputError(
         f"{path}: row 1: column {', '.join(missing)} missing among {', '.join(header)}; "
-        "use the official file"
+        "rename or add it, as in the official file"
     )
 
 

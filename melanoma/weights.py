@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote, urlsplit
 
 from melanoma import config
-from melanoma.backbones import OFFICIAL_WEIGHTS
+from melanoma.backbones import BACKBONES, OFFICIAL_WEIGHTS
 from melanoma.config_errors import nearest
 from melanoma.download import fetch
 from melanoma.errors import InputError
@@ -19,6 +19,19 @@ BASE_URL = "https://download.pytorch.org/models/"
 _ODD = re.compile(r"[^A-Za-z0-9._-]")
 _DIGEST_IN_NAME = re.compile(r"-([0-9a-f]{8,64})\.pth$")
 """PyTorch's convention: the name ends in the start of the file's sha256."""
+
+
+def check_backbone(model: config.Model) -> None:
+    """Check that torchvision has a model's backbone, which it is asked for untested ones alone.
+
+    Raises:
+        InputError: names the backbone that may be meant.
+    """
+    if model.image and model.backbone not in BACKBONES:
+        # Takes seconds to load.
+        from melanoma.model import check_backbone
+
+        check_backbone(model.backbone)
 
 
 def weights_file(model: config.Model) -> str | None:

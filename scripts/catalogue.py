@@ -8,7 +8,8 @@ with job_log(snakemake.log[0]):
     paths = snakemake.input
     catalogue = build_catalogue(
         paths.ground_truth,
-        paths.get("metadata"),
+        # Without a table the rule's input is an empty list.
+        paths.metadata or None,
         paths.archive,
         [paths.inspected],
         kind=snakemake.wildcards.set,

@@ -15,6 +15,7 @@ from melanoma.doctor.surroundings import (
     Surroundings,
     read_profile,
 )
+from melanoma.errors import InputError
 
 __all__ = [
     "Finding",
@@ -38,8 +39,10 @@ def surroundings(folder: Path, profile: Path | None = None) -> Surroundings:
         profile: Snakemake's profile; None takes the workflow's own.
 
     Raises:
-        InputError: the profile is no YAML mapping.
+        InputError: the profile that was named isn't there, or is no YAML mapping.
     """
+    if profile and not profile.is_file():
+        raise InputError(f"{profile}: no such file: name the profile's config.yaml")
     root = Path(__file__).resolve().parents[2]
     return Surroundings(folder.resolve(), read_profile(profile or root / PROFILE))
 
@@ -106,9 +109,12 @@ def verdict(findings: Iterable[Finding], here: Surroundings) -> str:
     """What can be run here, in a sentence."""
     if failed(findings):
         return "What is configured cannot run here before the errors are mended; `make demo` can."
+    command = "snakemake"
+    if not (here.folder / "workflow/Snakefile").is_file():
+        command = f"in the workflow's folder, snakemake --directory {here.folder}"
     if slurm.is_here(here):
-        return "Ready for the cluster: snakemake --executor slurm -j 8"
-    return "Ready to run on this machine: snakemake"
+        return f"Ready for the cluster: {command} --executor slurm -j 8"
+    return f"Ready to run on this machine: {command}"
 
 
 def quick(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from typing import Literal
 from urllib.parse import urlsplit
 
-from melanoma.backbones import BACKBONES
 from melanoma.cluster import needs
-from melanoma.config import Config, Experiment, Model
+from melanoma.config import Config, Experiment
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
 from melanoma.download import local_path, refuse_itself
 from melanoma.errors import InputError
-from melanoma.sources import KINDS, place_of, place_of_weights, sets
-from melanoma.weights import weights_file, weights_source
+from melanoma.sources import KINDS, check_metadata, place_of, place_of_weights, sets
+from melanoma.weights import check_backbone, weights_file, weights_source
 
 ARCHIVE_MB = {"train": 9_100, "test": 3_600}
 """Sizes of the official zips."""
@@ -77,24 +77,39 @@ def _in_words(seconds: float) -> str:
 def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
     """Free space, against archives still to fetch, image stores and checkpoints."""
     needed = CHECKPOINTS_MB * len(config.experiments) * config.splits.folds
-    for name, data_set in sets(config):
-        if _url(data_set.images) and not (here.folder / place_of(name, "images")).exists():
-            needed += ARCHIVE_MB[name]
-        share = TEST_SHARE if name == "test" else 1.0
-        for recipe in {each.images.recipe: each.images for each in experiments(config)}.values():
-            if not (here.folder / "results/images" / name / f"{recipe.recipe}.npy").exists():
-                # Frames, resized shards and the store lie side by side for a while.
-                needed += round(3.4 * needs.store_mb(recipe) * share)
+    needed += _images_mb(config, "train", here)
     free = here.free_mb(here.folder)
     what = f"{free / 1e3:.0f} GB free in {here.folder}; about {needed / 1e3:.0f} GB are needed"
+    cure = "free some, or run in another folder: snakemake --directory ..."
+    test = _images_mb(config, "test", here) if config.data.test else 0
     if free < needed:
-        yield error(what, "free some, or run in another folder: snakemake --directory ...")
+        yield error(what, cure)
+    elif free < needed + test:
+        yield warning(f"{what}, and {test / 1e3:.0f} GB for results/official", cure)
     else:
         yield ok(what)
 
 
+def _images_mb(config: Config, name: Literal["train", "test"], here: Surroundings) -> int:
+    """What a set still takes: its archive, where it is to be fetched, and its image stores."""
+    data_set = dict(sets(config))[name]
+    needed = 0
+    if _url(data_set.images) and not (here.folder / place_of(name, "images")).exists():
+        needed += ARCHIVE_MB[name]
+    share = TEST_SHARE if name == "test" else 1.0
+    for recipe in {each.images.recipe: each.images for each in experiments(config)}.values():
+        if not (here.folder / "results/images" / name / f"{recipe.recipe}.npy").exists():
+            # Frames, resized shards and the store lie side by side for a while.
+            needed += round(3.4 * needs.store_mb(recipe) * share)
+    return needed
+
+
 def check_data(config: Config, here: Surroundings) -> Iterator[Finding]:
     """Data files: there, or to be fetched from an address that answers."""
+    try:
+        check_metadata(config)
+    except InputError as problem:
+        yield error("data.train.metadata", str(problem))
     for name, data_set in sets(config):
         for kind in KINDS:
             source = getattr(data_set, kind)
@@ -115,7 +130,7 @@ def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
     seen = set()
     for each in experiments(config):
         try:
-            _check_backbone(each.model)
+            check_backbone(each.model)
             file = weights_file(each.model)
             source = weights_source(each.model) if file else ""
         except InputError as problem:
@@ -126,15 +141,6 @@ def check_weights(config: Config, here: Surroundings) -> Iterator[Finding]:
         if file and source not in seen:
             seen.add(source)
             yield _source("weights", source, place_of_weights(file), here)
-
-
-def _check_backbone(model: Model) -> None:
-    """Ask torchvision for a backbone that isn't among the tested ones, which it surely has."""
-    if model.image and model.backbone not in BACKBONES:
-        # Takes seconds to load.
-        from melanoma.model import check_backbone
-
-        check_backbone(model.backbone)
 
 
 def _source(what: str, source: str, place: str, here: Surroundings) -> Finding:

@@ -168,13 +168,16 @@ def read(path: Path) -> dict[str, Any]:
     Raises:
         InputError: no such file, truncated, changed or foreign file, or one of another version.
     """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name the model.ckpt in it")
     if not path.is_file():
         raise InputError(f"{path}: no such checkpoint; train first (rule train)")
     try:
         values: Any = load(path)
     except ValueError as error:
         raise InputError(
-            f"{path}: cannot be read as a checkpoint ({error}); remove it and train again"
+            f"{path}: cannot be read as a checkpoint ({error}); name a model.ckpt, or if it "
+            "was one, remove it and train again"
         ) from None
     # A tensor in the place of a plain value would have no truth value.
     kind, version = (

@@ -14,8 +14,6 @@ from melanoma.errors import InputError
 from melanoma.metadata import MetadataEncoder
 from melanoma.store import Store
 
-_SOURCES = (*isic.SOURCES, isic.NO_SOURCE, "other")
-
 
 @dataclass(frozen=True)
 class Part:
@@ -77,13 +75,9 @@ def fold_tables(
         The two parts, the encoder and the class weights.
 
     Raises:
-        InputError: an unknown source, no rows for the fold, a split without rows, an image that
+        InputError: no rows for the fold, a split without rows, an image that
             the catalogue or the store lacks, or a diagnosis that is no class.
     """
-    for source in exclude_sources:
-        if source not in _SOURCES:
-            known = ", ".join(_SOURCES)
-            raise InputError(f"training.exclude_sources: no source {source!r}; known: {known}")
     chosen = splits[(splits["fold"] == fold) & splits["split"].isin(["train", "val"])]
     joined = chosen[["image", "diagnosis", "split"]].merge(
         catalogue[["image", "age", "sex", "site", "source"]],

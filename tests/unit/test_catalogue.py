@@ -173,7 +173,7 @@ def test_lost_images_are_noted(official, caplog):
     ("where", "message"),
     [
         ("images", r"truth\.csv: 6 images are not in .*i\.zip; is it of another set\?"),
-        ("truth", r"meta\.csv: 6 images have no diagnosis: ISIC_0000000, "),
+        ("truth", r"i\.zip: 6 images have no row in .*truth\.csv; is it of another set\?"),
         ("lesions", r"meta\.csv: 6 images have a diagnosis but no row here"),
     ],
 )
@@ -182,6 +182,15 @@ def test_many_lost_images_stop_the_run(official, where, message):
     for image in list(held)[:6]:
         del held[image]
     with pytest.raises(InputError, match=message):
+        official.build()
+
+
+@pytest.mark.parametrize(("where", "file"), [("truth", "i.zip"), ("lesions", "meta.csv")])
+def test_ids_with_the_files_suffix_are_told_as_such(official, where, file):
+    held = getattr(official, where)
+    for image in list(held):
+        held[f"{image}.jpg"] = held.pop(image)
+    with pytest.raises(InputError, match=rf"{file}: .*; ids are written without \.jpg"):
         official.build()
 
 

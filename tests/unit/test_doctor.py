@@ -259,7 +259,11 @@ def test_the_verdict(here: Surroundings) -> None:
     broken = [Finding("error", "broken", "mend it")]
     assert "cannot run here" in doctor.verdict(broken, here)
     assert "--executor slurm" in doctor.verdict([], here)
-    assert doctor.verdict([], replace(here, run=FakeCluster(LAPTOP))).endswith(": snakemake")
+    laptop = replace(here, run=FakeCluster(LAPTOP))
+    assert doctor.verdict([], laptop).endswith(f"snakemake --directory {here.folder}")
+    (here.folder / "workflow").mkdir()
+    (here.folder / "workflow/Snakefile").touch()
+    assert doctor.verdict([], laptop).endswith(": snakemake")
 
 
 def test_the_official_test_set_is_no_reason_to_stop(here: Surroundings) -> None:
@@ -311,7 +315,8 @@ def test_a_missing_archive_is_told_though_an_earlier_run_linked_one(here: Surrou
         (here.folder / name).touch()
         linked.symlink_to(here.folder / name)
     train = {"images": "mine/gone.zip", "ground_truth": "ground_truth.csv"}
-    findings = doctor.diagnose(settings(data={"train": train}), here)
+    without = settings(data={"train": train}, model={"metadata": False})
+    findings = doctor.diagnose(without, here)
     assert "mine/gone.zip doesn't exist" in only(findings).what
     assert "data.train.ground_truth: ground_truth.csv" in [each.what for each in findings]
 

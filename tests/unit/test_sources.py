@@ -6,6 +6,8 @@ from melanoma import config, isic
 from melanoma.errors import InputError
 from melanoma.sources import check_sources, sources
 
+IMAGE_ALONE = {"model": {"metadata": False}}
+
 
 def test_every_file_has_its_key_and_place():
     found = {key: place for key, _, place in sources(config.parse({}))}
@@ -23,7 +25,8 @@ def test_files_may_be_linked_from_elsewhere(tmp_path, monkeypatch):
     place = tmp_path / "resources/isic2019/train/ground_truth.csv"
     place.parent.mkdir(parents=True)
     place.symlink_to(tmp_path / "truth.csv")
-    check_sources(config.parse(with_source("ground_truth", "truth.csv")))
+    values = with_source("ground_truth", "truth.csv")
+    check_sources(config.parse({**values, **IMAGE_ALONE}))
 
 
 @pytest.mark.parametrize("absolute", [False, True])
@@ -32,7 +35,7 @@ def test_the_workflows_own_copy_is_refused_as_a_source(tmp_path, monkeypatch, ab
     place = "resources/isic2019/train/images.zip"
     source = str(tmp_path / place) if absolute else place
     with pytest.raises(InputError, match=r"data\.train\.images: .*would remove it"):
-        check_sources(config.parse(with_source("images", source)))
+        check_sources(config.parse({**with_source("images", source), **IMAGE_ALONE}))
 
 
 def test_so_are_weights(tmp_path, monkeypatch):
@@ -40,6 +43,15 @@ def test_so_are_weights(tmp_path, monkeypatch):
     model = {"weights": "resources/weights/mine.pth"}
     with pytest.raises(InputError, match=r"model\.weights: .*mine\.pth"):
         check_sources(config.parse({"model": model}))
+
+
+def test_metadata_that_are_not_there_cannot_be_learnt_from():
+    values = with_source("images", "mine.zip")
+    values["experiments"] = {"plain": {"model": {"metadata": False}}}
+    check_sources(config.parse(values))
+    values["experiments"]["fusion"] = {}
+    with pytest.raises(InputError, match=r"data\.train\.metadata: .*experiment fusion learns"):
+        check_sources(config.parse(values))
 
 
 def with_source(kind: str, source: str) -> dict[str, object]:

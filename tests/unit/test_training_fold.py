@@ -60,7 +60,6 @@ def test_class_weights_have_a_mean_of_one_over_the_samples():
     ("options", "message"),
     [
         ({"fold": 3}, "no rows for fold 3"),
-        ({"exclude_sources": ["bcn"]}, "no source 'bcn'"),
         ({"exclude_sources": ["BCN", "HAM"]}, "no training images once excluded"),
     ],
 )

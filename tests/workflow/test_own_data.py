@@ -39,6 +39,22 @@ def test_three_images_run_through_to_the_report(folder):
     assert "not the official ISIC 2019 training set" in card
 
 
+def test_without_metadata_it_runs_as_the_document_says(folder):
+    config = folder / "config/config.yaml"
+    whole = config.read_text()
+    changed = whole.replace(", metadata: mine/patients.csv", "")
+    image_alone = changed.replace("model: {", "model: {metadata: false, ")
+    try:
+        config.write_text(changed)
+        refused = snakemake(folder, "-n", check=False)
+        config.write_text(image_alone)
+        snakemake(folder, "results/training/fusion/fold0/model.ckpt", "results/provenance.json")
+    finally:
+        config.write_text(whole)
+    assert refused.returncode
+    assert "experiment fusion learns from one" in refused.stdout + refused.stderr
+
+
 def test_a_broken_table_ends_with_the_row_that_is_wrong(folder):
     table = folder / "mine/diagnoses.csv"
     whole = table.read_text()

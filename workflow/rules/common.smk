@@ -18,6 +18,9 @@ try:
     EXPERIMENTS = {name: CONFIG.experiment(name) for name in CONFIG.experiments}
     # Asked here, since in an input function an error would come with a traceback.
     sources.check_sources(CONFIG)
+    if workflow.is_main_process:
+        for each in EXPERIMENTS.values():
+            weights.check_backbone(each.model)
     WEIGHTS = {
         name: weights.weights_file(each.model) for name, each in EXPERIMENTS.items()
     }
