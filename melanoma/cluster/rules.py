@@ -8,7 +8,7 @@ from typing import Any
 from melanoma.cluster import needs
 from melanoma.cluster.needs import Resources
 from melanoma.cluster.site import Site
-from melanoma.config import Experiment, GradCam
+from melanoma.config import Experiment, GradCam, Images
 
 RuleResources = dict[str, Callable[..., int | str | None]]
 """Resource name to a function of (wildcards, attempt)."""
@@ -41,10 +41,10 @@ def shard_resources(experiments: Experiments) -> RuleResources:
 
 def pack_resources(experiments: Experiments) -> RuleResources:
     """Resources of rule pack; its wildcards have `size`."""
-    images = {each.images.size: each.images for each in experiments.values()}
+    largest = max((each.images for each in experiments.values()), key=lambda images: images.size)
     return _each(
-        lambda wildcards, attempt: needs.pack(images[int(wildcards.size)], attempt=attempt),
-        needs.pack(next(iter(images.values()))),
+        lambda wildcards, attempt: needs.pack(Images(size=int(wildcards.size)), attempt=attempt),
+        needs.pack(largest),
     )
 
 

@@ -84,9 +84,19 @@ class Cluster:
         defaults = [name for name, p in self.partitions.items() if p.get("Default") == "YES"]
         return wanted or next(iter(defaults), "")
 
-    def nodes_of(self, partition: str) -> list[Node]:
-        """Nodes of a partition."""
-        return [node for node in self.nodes if partition in node.partitions]
+    def partitions_of(self, wanted: str) -> list[str]:
+        """The partitions in a list as sbatch takes it, or the default one; as far as they exist."""
+        names = [self.partition(name.strip()) for name in wanted.split(",")]
+        return [name for name in names if name in self.partitions]
+
+    def nodes_of(self, partitions: Sequence[str]) -> list[Node]:
+        """Nodes of any of some partitions."""
+        return [node for node in self.nodes if set(partitions) & set(node.partitions)]
+
+    def limit(self, partitions: Sequence[str]) -> float:
+        """The longest time limit of some partitions, in minutes."""
+        limits = [self.partitions[name].get("MaxTime", "UNLIMITED") for name in partitions]
+        return max(minutes(limit) for limit in limits)
 
 
 def is_here(here: Surroundings) -> bool:
@@ -194,7 +204,8 @@ def check_partitions(cluster: Cluster, config: Config, profile: Profile) -> Iter
     if gpus:
         wanted["gpu_partition"] = site.gpu_partition or site.partition
     known = ", ".join(cluster.partitions)
-    for key, name in wanted.items():
+    named = [(key, name.strip()) for key, names in wanted.items() for name in names.split(",")]
+    for key, name in named:
         found = cluster.partitions.get(cluster.partition(name))
         if found is None:
             what = f"partition {name!r} doesn't exist" if name else "there is no default partition"
@@ -218,11 +229,12 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
     """GPUs, nodes, cores, memory and time of a training, against its partition."""
     training, site = experiment.training, profile.site
     asked = needs.train(experiment, site=site) | dict(profile.rules.get("train", {}))
-    partition = cluster.partition(str(asked["slurm_partition"] or ""))
-    if partition not in cluster.partitions:
+    partitions = cluster.partitions_of(str(asked["slurm_partition"] or ""))
+    if not partitions:
         return  # said by check_partitions
+    partition = ",".join(partitions)
     label = f"experiment {experiment.name}"
-    nodes = cluster.nodes_of(partition)
+    nodes = cluster.nodes_of(partitions)
     yield _gpus(label, nodes, experiment, partition, site.gpu_type)
     tasks = max(training.gpus_per_node, 1)
     cpus, memory = tasks * _whole(asked["cpus_per_task"], 1), _whole(asked["mem_mb"])
@@ -235,7 +247,7 @@ def check_training(cluster: Cluster, experiment: Experiment, profile: Profile) -
         )
     else:
         yield ok(what)
-    limit = _limit(cluster, partition)
+    limit = cluster.limit(partitions)
     runtime = _whole(asked["runtime"])
     if runtime > limit:
         yield error(
@@ -251,16 +263,17 @@ def check_other_jobs(cluster: Cluster, config: Config, profile: Profile) -> Iter
     """Time and memory of all jobs but trainings, against their partitions."""
     unfit = False
     for name, asked in _other_jobs(config, profile).items():
-        partition = cluster.partition(str(asked.get("slurm_partition") or profile.site.partition))
-        if partition not in cluster.partitions:
+        wanted = str(asked.get("slurm_partition") or profile.site.partition)
+        if not (partitions := cluster.partitions_of(wanted)):
             continue  # said by check_partitions
         runtime, memory = _whole(asked["runtime"]), _whole(asked["mem_mb"])
         what = f"rule {name}: {runtime} min and {memory / 1e3:.1f} GB"
-        largest = max((node.memory_mb for node in cluster.nodes_of(partition)), default=0)
-        if runtime > _limit(cluster, partition) or memory > largest:
+        largest = max((node.memory_mb for node in cluster.nodes_of(partitions)), default=0)
+        limit = cluster.limit(partitions)
+        if runtime > limit or memory > largest:
             unfit = True
             yield error(
-                f"{what}; jobs in {partition} end after {_limit(cluster, partition):.0f} min, its "
+                f"{what}; jobs in {','.join(partitions)} end after {limit:.0f} min, its "
                 f"nodes have {largest / 1e3:.0f} GB",
                 f"set-resources: {name}: runtime or mem_mb {PROFILE_KEY}, or another partition",
             )
@@ -295,17 +308,13 @@ def _largest(jobs: Sequence[needs.Resources]) -> needs.Resources:
 
 
 def _whole(value: int | str | None, default: int = 0) -> int:
-    """A resource as a number; the default where it is said in another way, such as "4h"."""
+    """A resource as a number; the default where it is none, for example a function's text."""
     text = str(value)
     return int(text) if text.isdigit() else default
 
 
 def _on_nodes(nodes: int) -> str:
     return f"on each of {nodes} nodes" if nodes > 1 else "on one node"
-
-
-def _limit(cluster: Cluster, partition: str) -> float:
-    return minutes(cluster.partitions[partition].get("MaxTime", "UNLIMITED"))
 
 
 def _gpus(

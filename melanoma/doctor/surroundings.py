@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import urllib.error
@@ -53,6 +54,53 @@ class Profile:
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
 
+_TIME = re.compile(
+    r"(\d+(?:\.\d+)?)\s*(w|weeks?|d|days?|h|hours?|m|mins?|minutes?|s|secs?|seconds?)(?![a-z])"
+)
+_MINUTES = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440, "w": 10080}
+_MEGABYTES = {"": 1, "k": 1e-3, "m": 1, "g": 1e3, "t": 1e6}
+
+
+def _in_numbers(rule: str, asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Resources of a rule, time in minutes and memory in MB, however they are written.
+
+    Raises:
+        InputError: a time or memory that Snakemake wouldn't understand either.
+    """
+    found = dict(asked)
+    if "mem" in found:
+        found["mem_mb"] = found.pop("mem")
+    for name, read in (("runtime", _minutes), ("mem_mb", _megabytes)):
+        value = found.get(name)
+        if isinstance(value, str) and not value.strip().isdigit():
+            if (number := read(value)) is None:
+                raise InputError(
+                    f"set-resources: {rule}: {name}: {value!r} isn't understood: write minutes or "
+                    "2h, MB or 40GB"
+                )
+            found[name] = number
+    return found
+
+
+def _minutes(text: str) -> int | None:
+    """Minutes in a time such as "8d" or "1h 30m"."""
+    parts = _TIME.findall(text.lower())
+    if not parts or _TIME.sub("", text.lower()).replace(",", "").strip():
+        return None
+    return round(sum(float(number) * _MINUTES[unit[0]] for number, unit in parts))
+
+
+def _megabytes(text: str) -> int | None:
+    """MB in a size such as "40GB" or "40 GiB"."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b?", text.strip().lower())
+    if not match:
+        return None
+    number, unit, binary = match.groups()
+    bytes_mb = float(number) * _MEGABYTES[unit]
+    powers = "kmgt".find(unit) + 1
+    return round(bytes_mb * (1.024**powers if binary else 1))
+
+
 def read_profile(path: Path) -> Profile:
     """Read the profile, or give the defaults where there is none.
 
@@ -70,7 +118,7 @@ def read_profile(path: Path) -> Profile:
             str(defaults.get("slurm_account") or ""),
             values.get("slurm-status-command") or "",
             int(values.get("slurm-init-seconds-before-status-checks") or 40),
-            {name: dict(asked or {}) for name, asked in rules.items()},
+            {name: _in_numbers(name, asked or {}) for name, asked in rules.items()},
         )
     except yaml.YAMLError as problem:
         raise InputError(yaml_fault(path, problem)) from None

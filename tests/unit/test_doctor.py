@@ -157,9 +157,43 @@ def test_jobs_that_a_partition_is_too_short_for(here: Surroundings) -> None:
     mended = {name: {"runtime": 20} for name in ("train", *rules)}
     short = replace(short, profile=replace(short.profile, rules=mended))
     assert problems(doctor.diagnose(settings(), short)) == []
-    unknown = {**mended, "train": {"runtime": "4h"}}
-    short = replace(short, profile=replace(short.profile, rules=unknown))
-    assert problems(doctor.diagnose(settings(), short)) == []
+
+
+def test_of_several_partitions_the_one_that_fits_counts(here: Surroundings) -> None:
+    several = replace(here, profile=replace(here.profile, site=Site("cpu,short", "short,gpu", "")))
+    assert problems(doctor.diagnose(settings(), several)) == []
+    absent = replace(here, profile=replace(here.profile, site=Site("cpu", "gpu,gone", "")))
+    assert "'gone' doesn't exist" in only(doctor.diagnose(settings(), absent)).what
+
+
+@pytest.mark.parametrize(
+    ("written", "name", "number"),
+    [
+        ("runtime: 240", "runtime", 240),
+        ("runtime: 8d", "runtime", 11520),
+        ("runtime: 1h 30m", "runtime", 90),
+        ('runtime: "90"', "runtime", "90"),
+        ("mem_mb: 40GB", "mem_mb", 40_000),
+        ("mem: 2 GiB", "mem_mb", 2_147),
+    ],
+)
+def test_times_and_sizes_as_snakemake_takes_them(tmp_path, written, name, number) -> None:
+    profile = tmp_path / "config.yaml"
+    profile.write_text(f"set-resources:\n  train:\n    {written}\n")
+    assert read_profile(profile).rules == {"train": {name: number}}
+
+
+@pytest.mark.parametrize("written", ["runtime: soon", "runtime: 3 moons", "mem_mb: much"])
+def test_a_time_or_size_that_is_none_is_told(tmp_path, written) -> None:
+    profile = tmp_path / "config.yaml"
+    profile.write_text(f"set-resources:\n  train:\n    {written}\n")
+    with pytest.raises(InputError, match=f"set-resources: train: {written.split(':')[0]}"):
+        read_profile(profile)
+
+
+def test_a_profile_that_is_named_must_be_there(tmp_path) -> None:
+    with pytest.raises(InputError, match="no such file"):
+        doctor.surroundings(tmp_path, tmp_path / "none.yaml")
 
 
 def test_the_slowest_experiment_counts(here: Surroundings) -> None:
