@@ -59,7 +59,7 @@ def fetch(
     """
     target = Path(target)
     target.parent.mkdir(parents=True, exist_ok=True)
-    scheme = urlsplit(source).scheme.lower()
+    scheme = scheme_of(source)
     if scheme in ("http", "https"):
         if scheme == "http" and not allow_http:
             raise InputError(f"{source}: http is not safe against tampering: use https")
@@ -102,6 +102,18 @@ def fetch_official(
     )
 
 
+def scheme_of(source: str) -> str:
+    """The scheme of a source in small letters, "" for a path.
+
+    Raises:
+        InputError: an address that is none, such as https://[::1/a.csv.
+    """
+    try:
+        return urlsplit(source).scheme.lower()
+    except ValueError as error:
+        raise InputError(f"{source}: not an address ({error}): correct it") from None
+
+
 def local_path(source: str) -> Path:
     """The file that a local source names, relative ones as they are.
 
@@ -132,7 +144,7 @@ def refuse_itself(source: str, target: Path | str) -> None:
     Raises:
         InputError: they are one file; a link from the target to the source is none of that.
     """
-    if urlsplit(source).scheme.lower() in ("http", "https"):
+    if scheme_of(source) in ("http", "https"):
         return
     path, target = local_path(source), Path(target)
     if path.name == target.name and path.parent.resolve() == target.parent.resolve():
@@ -203,6 +215,8 @@ def _verify_partial(partial: Partial, target: Path, size: int | None, sha256: st
 
 def _verify(path: Path, source: str, size: int | None, sha256: str | None) -> None:
     found_size = path.stat().st_size
+    if not found_size:
+        raise InputError(f"{source}: empty: correct its address, or fetch it by hand")
     if size is not None and found_size != size:
         raise InputError(
             f"{source}: expected {size} bytes, found {found_size}: "

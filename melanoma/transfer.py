@@ -144,9 +144,24 @@ def receive(
     except (OSError, http.client.HTTPException) as error:
         raise _no_answer(partial.source, error) from error
     with response:
+        _check_whole(partial, response)
         start, length = _agree(partial, response, start, size)
         _check_room(partial, (length or size or 0) - start)
         _copy(partial, response, start, length)
+
+
+def _check_whole(partial: Partial, response: http.client.HTTPResponse) -> None:
+    """Refuse an answer that isn't the file as it is, which no length would tell."""
+    if response.status not in (200, 206):
+        raise InputError(
+            f"{partial.source}: HTTP {response.status}, which brings no file: correct the address"
+        )
+    encoding = response.headers.get("Content-Encoding", "identity")
+    if encoding.lower() != "identity":
+        raise InputError(
+            f"{partial.source}: sent as {encoding}, although the file itself was asked for: fetch "
+            "it by hand and give the local path instead"
+        )
 
 
 def check_start(name: str, source: str, start: bytes) -> None:
@@ -158,12 +173,17 @@ def check_start(name: str, source: str, start: bytes) -> None:
         start: the first bytes.
 
     Raises:
-        InputError: it is a page (of a login, of an error) or no zip.
+        InputError: it is a page (of a login, of an error), JSON in place of a table, or no zip.
     """
     if start.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
         raise InputError(
             f"{source}: a web page came in place of {name}, of a login or an error: "
             "fetch it by hand in a browser and give the local path instead"
+        )
+    if name.endswith(".csv") and start.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        raise InputError(
+            f"{source}: JSON came in place of {name}, perhaps of an error: {start[:80]!r}: correct "
+            "the address, or give the path of a local copy"
         )
     if name.endswith(".zip") and not start.startswith(b"PK"):
         raise InputError(
@@ -192,6 +212,8 @@ def _refusal(partial: Partial, error: urllib.error.HTTPError) -> Exception:
 
 def _no_answer(source: str, error: Exception) -> Exception:
     reason = getattr(error, "reason", error)
+    if isinstance(error, http.client.InvalidURL) or reason == "no host given":
+        return InputError(f"{source}: not an address ({reason}): write %20 for a blank")
     if isinstance(reason, ssl.SSLCertVerificationError):
         return InputError(
             f"{source}: the server's certificate is not trusted ({reason.verify_message}): "
@@ -234,8 +256,8 @@ def _agree(
         length = known.get("length") if span[2] == "*" else int(span[2])
     else:
         start = 0
-        announced = headers.get("Content-Length")
-        length = int(announced) if announced else None
+        announced = headers.get("Content-Length", "")
+        length = int(announced) if announced.isdigit() else None
         partial.begin({**version, "length": length})
     if size is not None and length is not None and length != size:
         partial.discard()

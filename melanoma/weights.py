@@ -10,7 +10,7 @@ from urllib.parse import unquote, urlsplit
 from melanoma import config
 from melanoma.backbones import BACKBONES, OFFICIAL_WEIGHTS
 from melanoma.config_errors import nearest
-from melanoma.download import fetch
+from melanoma.download import fetch, scheme_of
 from melanoma.errors import InputError
 
 BASE_URL = "https://download.pytorch.org/models/"
@@ -116,7 +116,7 @@ def digest_in_name(name: str) -> str | None:
 
 
 def _name_of(source: str) -> str:
-    is_url = len(urlsplit(source).scheme) > 1
+    is_url = len(scheme_of(source)) > 1
     name = PurePosixPath(unquote(urlsplit(source).path) if is_url else source).name
     if not name:
         raise InputError(f"model.weights: {source!r} does not end in a file name")

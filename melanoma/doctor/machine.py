@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Literal
-from urllib.parse import urlsplit
 
 from melanoma.cluster import needs
 from melanoma.config import Config, Experiment
 from melanoma.doctor.findings import Finding, error, ok, warning
 from melanoma.doctor.surroundings import Surroundings
-from melanoma.download import local_path, refuse_itself
+from melanoma.download import local_path, refuse_itself, scheme_of
 from melanoma.errors import InputError
 from melanoma.sources import KINDS, check_metadata, place_of, place_of_weights, sets
 from melanoma.weights import check_backbone, weights_file, weights_source
@@ -173,7 +172,7 @@ def _local(what: str, source: str, place: str, here: Surroundings) -> Finding:
 
 
 def _url(source: str) -> str:
-    return source if urlsplit(source).scheme in ("http", "https") else ""
+    return source if scheme_of(source) in ("http", "https") else ""
 
 
 def experiments(config: Config) -> list[Experiment]:

@@ -13,6 +13,19 @@ from melanoma.errors import InputError
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"experiments": {"a": {"model": "resnet18"}}}, r"experiments\.a\.model: expected keys"),
+        ({"experiments": {"a": {"images": {"shards": 3}}}}, r"a\.images\.shards: is one number"),
+        ({"training": {"exclude_sources": ["BNC"]}}, r"training\.exclude_sources.*'BNC'"),
+    ],
+)
+def test_what_an_experiment_cannot_have_names_its_key(values, message):
+    with pytest.raises(InputError, match=message):
+        config.parse(values)
+
+
 def test_defaults_are_the_documented_ones():
     parsed = config.parse({})
     assert parsed.images.recipe == "lines-crop-224"

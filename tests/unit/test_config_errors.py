@@ -47,6 +47,13 @@ def test_every_wrong_key_is_told_at_once():
         build(Outer, {"a": 1, "b": 2}, "")
 
 
+def test_a_list_is_not_too_short_for_what_was_refused():
+    with pytest.raises(InputError) as error:
+        config.parse({"model": {"metadata_fields": ["agee"]}})
+    assert "agee" in str(error.value)
+    assert "at least" not in str(error.value)
+
+
 def test_without_a_near_name_all_are_told():
     assert nearest("zzz", ("inner", "outer")) == "known: inner, outer"
 

@@ -355,6 +355,37 @@ def test_redirects_to_a_lesser_scheme_are_refused(server, tmp_path, location):
         transfer.receive(partial, opener, None, timeout=5.0)
 
 
+@pytest.mark.parametrize(
+    ("reply", "message"),
+    [
+        (Reply(status=204, content=b""), "HTTP 204, which brings no file"),
+        (Reply(content=b"", length=False), "empty"),
+        (Reply(content=b"\x1f\x8b", headers={"Content-Encoding": "gzip"}), "sent as gzip"),
+        (Reply(content=b'{"error": "quota"}'), "JSON came in place of table.csv"),
+    ],
+)
+def test_what_is_no_file_is_refused(get, server, tmp_path, reply, message):
+    server.replies = [reply]
+    with pytest.raises(InputError, match=message):
+        get("table.csv")
+    assert len(server.requests) == 1
+    assert "table.csv" not in left_over(tmp_path)
+
+
+def test_a_length_that_is_no_number_is_none(get, server):
+    server.replies = [Reply(length=False, headers={"Content-Length": "abc"})]
+    assert get().read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize(
+    "source", ["http://localhost/a b.csv", "https://", "https:///a.csv", "https://[::1/a.csv"]
+)
+def test_an_address_that_can_never_work_is_refused_at_once(tmp_path, waits, source):
+    with pytest.raises(InputError, match="not an address"):
+        fetch(source, tmp_path / "a.csv", allow_http=True, sleep=waits.append)
+    assert waits == []
+
+
 def test_redirects_are_followed(get, server):
     server.replies = [Reply(status=302, headers={"Location": f"{server.url}/moved"}), Reply()]
     assert get().read_bytes() == CONTENT

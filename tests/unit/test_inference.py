@@ -159,6 +159,45 @@ def test_a_wrong_path_is_told_in_one_line(models, tmp_path, capsys):
     assert re.fullmatch(rf"[\d:]+ ERROR {wrong}: No such file or directory\n", told.err)
 
 
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("image,Age,gender\nx,66,male\n", r"m\.csv: row 1: none of the columns age, sex, site"),
+        ("image,age\nx.jpg,66\n", r"no row is of any image: .* x\.jpg, .*leave out \.jpg"),
+    ],
+)
+def test_metadata_of_no_use_are_refused(photographs, models, tmp_path, text, message):
+    table = tmp_path / "m.csv"
+    table.write_text(text)
+    command = ["predict", str(photographs[0]), "--model", str(models[0]), "--metadata", str(table)]
+    with pytest.raises(InputError, match=message):
+        inference.predict_files(
+            photographs, models[:1], metadata=inference_input.read_metadata(table)
+        )
+    with pytest.raises(SystemExit) as end:
+        main(command)
+    assert end.value.code == 2
+
+
+def test_a_file_in_the_place_of_the_heat_maps_folder_is_told_before(photographs, models, capsys):
+    file = str(photographs[0])
+    with pytest.raises(SystemExit) as end:
+        main(["predict", file, "--model", str(models[0]), "--gradcam", file])
+    assert end.value.code == 2
+    assert f"{file} is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [("photograph", "name a model.ckpt"), ("folder", "is a folder")],
+)
+def test_what_is_no_checkpoint_is_told(photographs, capsys, name, message):
+    wrong = photographs[0] if name == "photograph" else photographs[0].parent
+    with pytest.raises(SystemExit):
+        main(["predict", str(photographs[0]), "--model", str(wrong)])
+    assert message in capsys.readouterr().err
+
+
 def test_folders_are_walked_and_files_taken_once(photographs):
     folder = photographs[0].parent
     assert inference_input.find_images([folder, photographs[0]]) == photographs

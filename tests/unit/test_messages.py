@@ -92,4 +92,15 @@ def test_success_tells_what_came_of_it(tmp_path):
     assert "not yet" not in text
     assert "results/MODEL_CARD.md" in text
     assert "gradcam" not in text
+    assert "tensorboard" not in text
     assert "no medical device" in text
+
+
+def test_what_is_there_is_named(tmp_path):
+    for name in ("results/gradcam", "results/official"):
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "index.html").touch()
+    (tmp_path / "logs/tensorboard").mkdir(parents=True)
+    text = messages.success(tmp_path, ["fusion"])
+    for name in ("results/gradcam/index.html", "results/official/index.html", "tensorboard"):
+        assert name in text

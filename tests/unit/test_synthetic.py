@@ -11,6 +11,7 @@ import pandas as pd
 import pytest
 
 from melanoma import isic
+from melanoma.cli import main
 from melanoma.synthetic import draw_hairs, draw_image, write_archive
 from melanoma.synthetic.tables import class_counts, draw_cases
 
@@ -232,3 +233,12 @@ def test_members_are_stored_and_dated_once(archive_folder):
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         assert {info.compress_type for info in archive.infolist()} == {zipfile.ZIP_STORED}
         assert {info.date_time for info in archive.infolist()} == {(2019, 5, 13, 0, 0, 0)}
+
+
+@pytest.mark.parametrize("counts", [("--images", "5"), ("--images", "-4"), ("--test-images", "8")])
+def test_too_few_images_are_told_in_one_line(tmp_path, capsys, counts):
+    with pytest.raises(SystemExit) as end:
+        main(["demo-data", str(tmp_path / "drawn"), *counts])
+    assert end.value.code == 2
+    assert "--images 8 and --test-images 9 at least" in capsys.readouterr().err
+    assert not (tmp_path / "drawn").exists()

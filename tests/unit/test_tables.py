@@ -206,6 +206,28 @@ def test_odd_fields_become_missing_with_a_note(tmp_path, line, column, value, fi
     assert "taken as missing" in note["message"]
 
 
+@pytest.mark.parametrize(
+    ("line", "column", "value"),
+    [
+        ("{},660,,,male", "age_approx", "660"),
+        ("{},50,,,M", "sex", "M"),
+        ("{},50,trunk,,male", "anatom_site_general", "trunk"),
+    ],
+)
+def test_a_column_of_another_kind_stops_the_run(tmp_path, caplog, line, column, value):
+    odd, fine = [line.format(n) for n in range(6)], ["x,50,,,male", "y,,,,", "z,,,,"]
+    with pytest.raises(InputError, match=rf"m\.csv: column {column}: found '{value}': .* in 6 of"):
+        metadata(tmp_path / "m.csv", [*odd, *fine])
+    metadata(tmp_path / "m.csv", [*odd[:5], *fine])
+    assert f"{column}: 5 values not" in caplog.text
+
+
+def test_ways_of_writing_that_nothing_is_known_stop_no_run(tmp_path, caplog):
+    table, _ = metadata(tmp_path / "m.csv", [f"{n},unknown,n/a,,Unknown" for n in range(9)])
+    assert table["age"].isna().all()
+    assert not caplog.records
+
+
 def test_metadata_of_the_test_set_has_no_lesions(tmp_path):
     header = "image,age_approx,anatom_site_general,sex"
     table, _ = metadata(tmp_path / "m.csv", ["A,50,,male"], "test", header)

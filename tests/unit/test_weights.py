@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from melanoma import config
+from melanoma import config, weights
 from melanoma.backbones import OFFICIAL_WEIGHTS
 from melanoma.errors import InputError
 from melanoma.weights import (
@@ -19,6 +19,14 @@ from melanoma.weights import (
     weights_file,
     weights_source,
 )
+
+
+def test_a_backbone_that_torchvision_lacks_is_told_pretrained_or_not():
+    weights.check_backbone(config.Model(backbone="resnet18"))
+    weights.check_backbone(config.Model(backbone="resnet99", image=False))
+    for pretrained in (True, False):
+        with pytest.raises(InputError, match="did you mean"):
+            weights.check_backbone(config.Model(backbone="resnet19", pretrained=pretrained))
 
 
 def test_table_agrees_with_torchvision():
