@@ -24,9 +24,10 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and deviation of ImageNet's colours in [0, 1]: what torchvision's weights expect
 (https://pytorch.org/vision/stable/models.html)."""
 
-_CAM_LAYERS = ("layer4", "permute", "trunk_output", "blocks", "conv5", "features")
+_CAM_LAYERS = ("layer4", "permute", "trunk_output", "blocks", "conv5", "layers", "features")
 """Where torchvision's families keep their last feature map [n, channels, h, w]: the ResNets and
-their kin, Swin (which otherwise keeps channels last), RegNet, MaxViT, ShuffleNet, the rest."""
+their kin, Swin (which otherwise keeps channels last), RegNet, MaxViT, ShuffleNet, MNASNet, the
+rest."""
 
 
 def to_input(pixels: Tensor) -> Tensor:
@@ -144,10 +145,17 @@ class FusionModel(nn.Module):
         """
         for name in _CAM_LAYERS:
             layer = getattr(self.backbone, name, None)
-            if name in ("features", "blocks") and isinstance(layer, nn.Sequential | nn.ModuleList):
+            if name in ("features", "blocks", "layers") and isinstance(
+                layer, nn.Sequential | nn.ModuleList
+            ):
                 return layer[-1]
             if isinstance(layer, nn.Module):
                 return layer
+        encoder = getattr(self.backbone, "encoder", None)
+        if isinstance(encoder, nn.Module):
+            # Of a vision transformer; what its last block makes of patches, nothing depends on.
+            *_, last = encoder.get_submodule("layers").children()
+            return last.get_submodule("ln_1")
         raise InputError(
             "model: no feature map to explain: class activation maps need image: true "
             "and a backbone with a last convolutional stage (resnet50, convnext_tiny, swin_v2_t …)"

@@ -1,6 +1,7 @@
 """The hash of the code behind a result."""
 
 import hashlib
+import re
 import shutil
 
 import pytest
@@ -75,6 +76,34 @@ def test_the_version_of_python_does_not_count(tmp_path):
     text = code_version._code_of(tmp_path / "sample.py")
     # As Python 3.11, 3.12 and 3.13 have it.
     assert hashlib.sha256(text.encode()).hexdigest()[:12] == "850efc9dfa6f"
+
+
+def test_rules_that_draw_follow_the_style():
+    drawing, naming = set(), set()
+    for path in (PACKAGE.parent / "workflow/rules").glob("*.smk"):
+        rules = re.findall(r"^rule (\w+):(.*?)(?=^rule |\Z)", path.read_text(), re.M | re.S)
+        for name, text in rules:
+            called = "".join(re.findall(r"code_version\((.*?)\)", text, re.S))
+            modules = re.findall(r'"([\w.]+)"', called)
+            if "melanoma.style" in modules:
+                naming.add(name)
+            if imports_of(modules) & {"melanoma.style"}:
+                drawing.add(name)
+    assert drawing
+    assert drawing <= naming
+
+
+def imports_of(modules):
+    """What modules of the package import, also indirectly, that of plumbing included."""
+    found, pending = set(), list(modules)
+    while pending:
+        for name, path in code_version._sources(pending.pop()).items():
+            if name not in found and name not in code_version.NO_RESULT:
+                found.add(name)
+                imports = code_version._imports(path)
+                pending += imports
+                found |= {each for each in imports if each in code_version.NO_RESULT}
+    return found
 
 
 def test_an_unknown_module_is_refused():

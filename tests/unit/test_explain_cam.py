@@ -63,6 +63,16 @@ def test_metadata_is_held_fixed_and_counts(parts):
     assert not np.allclose(one, two)
 
 
+@pytest.mark.parametrize("backbone", ["vit_b_16", "mnasnet0_5"])
+def test_other_families_of_backbones_are_explained(backbone):
+    torch.manual_seed(0)
+    model = FusionModel(config.Model(backbone=backbone, metadata=False), 0).eval()
+    pixels = np.random.default_rng(0).integers(0, 256, (1, 224, 224, 3), np.uint8)
+    heat = cam.compute_maps(model, pixels, None, [1], method="layercam")
+    assert heat.shape == (1, 224, 224)
+    assert np.ptp(heat) > 0.5
+
+
 def test_a_frozen_model_is_explained_and_left_as_it_was(parts):
     _, pixels, metadata = parts
     model = explain_examples.fusion_model()[2].requires_grad_(False)

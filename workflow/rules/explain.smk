@@ -36,12 +36,13 @@ rule gradcam:
     resources:
         **cluster.gradcam_resources(MAIN, CONFIG.gradcam, SITE),
     params:
-        code=code_version("melanoma.explain"),
+        code=code_version("melanoma.explain", "melanoma.style"),
         experiment=MAIN.name,
         per_class=CONFIG.gradcam.per_class,
         method=CONFIG.gradcam.method,
         subset=SUBSETS[-1],
-        folds=CONFIG.splits.folds,
+        # The models whose mean the predictions are.
+        folds=CONFIG.splits.folds if "test" in SUBSETS else 1,
         accelerator=lambda wildcards, resources: MAIN.training.accelerator,
     message:
         "Drawing where the main experiment looked"
