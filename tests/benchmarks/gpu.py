@@ -290,6 +290,12 @@ def _wait(device: torch.device) -> None:
 
 
 if __name__ == "__main__":
+    import argparse
+
+    argparse.ArgumentParser(
+        prog="python -m tests.benchmarks.gpu",
+        description="Training on a GPU against its limits; without one, a small run on the CPU.",
+    ).parse_args()
     from tests.benchmarks.figures import to_table
 
     print(to_table(list(figures())))
