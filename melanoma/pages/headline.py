@@ -95,7 +95,9 @@ def figures_blocks(one: Evaluated) -> list[Block]:
     estimated = table.loc[table["figure"] != PREVALENCE, table.columns[1:]]
     texts = [text for text in estimated.to_numpy().ravel() if text != _NONE]
     with_ends = sum("(" in text for text in texts)
-    return [Table(table), *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
+    # Nobody looks for a figure by its value.
+    shown = Table(table, filtered=False)
+    return [shown, *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
 
 
 def _prevalence(one: Evaluated, subset: str) -> str:

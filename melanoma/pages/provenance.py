@@ -66,12 +66,13 @@ def _worded(section: str, content: Any) -> Any:
     if words is None:
         return content
     return {
-        name: {
-            words.get(key, key): f"{value:g}" if isinstance(value, float) else value
-            for key, value in measured.items()
-        }
+        name: {words.get(key, key): _measured(value) for key, value in measured.items()}
         for name, measured in content.items()
     }
+
+
+def _measured(value: float | None) -> str:
+    return "not measured" if value is None else f"{value:g}"
 
 
 def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, str]]:

@@ -138,6 +138,11 @@ def test_the_predictive_value_stands_beside_the_prevalence():
     assert "| 15 of 90 images, 16.7 % |" in to_markdown(_card(official=False))
 
 
+def test_headline_figures_have_no_filter():
+    page = headline.document([_evaluated()], AUDIT, "Look.")
+    assert "<select" not in to_html(page)
+
+
 def test_a_prevalence_lacks_no_interval():
     metrics = copy.deepcopy(METRICS)
     ends = {name: [0.1, 0.9] for name in headline.FIGURES}
@@ -227,7 +232,7 @@ def test_provenance_is_headed_and_measured_in_words():
         ("fusion/fold0: starts", "3"),
         ("fusion/fold0: starts measured (the others were killed)", "2"),
         ("fusion/fold0: GPU hours, of the starts measured", "5"),
-        ("fusion/fold0: energy of the GPUs (kWh)", "none"),
+        ("fusion/fold0: energy of the GPUs (kWh)", "not measured"),
         ("train: jobs", "2"),
         ("train: CPU hours, all jobs", "0.0837"),
         ("train: most memory of a job (MB)", "1344.27"),
