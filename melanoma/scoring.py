@@ -114,7 +114,8 @@ def official_scores(truth: pd.DataFrame, predictions: pd.DataFrame) -> dict[str,
         JSON-ready: "classes" (9 or 8: the score that the truth and the predictions allow) and its
         "balanced_accuracy"; "nine_class" (None without UNK) and "eight_class" (images of known
         diagnosis, UNK's column left out), each with classes, images, weight, balanced_accuracy,
-        validation_balanced_accuracy (None without validation_weight), per_class {class: figures},
+        validation_balanced_accuracy (None without validation_weight), threshold (of the per-class
+        figures accuracy to npv, not of the balanced accuracy), per_class {class: figures},
         macro_average and undefined {"class figure": reason}. A figure is None where undefined.
 
     Raises:
@@ -194,6 +195,7 @@ def _score(
         "validation_balanced_accuracy": (
             _balanced_accuracy(truth, scores, validation) if weights.attrs["validation"] else None
         ),
+        "threshold": THRESHOLD,
         "per_class": figures,
         "macro_average": {
             figure: _mean([values[figure] for values in figures.values()]) for figure in PER_CLASS

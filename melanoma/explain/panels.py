@@ -23,6 +23,9 @@ SHEET_COLUMNS = 4
 SCALED = "each map is scaled to its own maximum"
 """What keeps a reader from comparing the strengths of two maps."""
 
+_KEY_BAR = 120
+"""Width of the colours in a colour key, pixels."""
+
 _TEXT = 18
 _CAPTION = 14
 _NOTE = 11
@@ -55,9 +58,12 @@ def class_name(name: str) -> str:
 
 def metadata_text(told: Mapping[str, Any]) -> str:
     """Age, sex and site in words, saying what is unknown."""
-    age = told["age"]
-    years = "age unknown" if age is None or math.isnan(age) else f"age {age:.0f}"
-    return " · ".join([years, told["sex"] or "sex unknown", told["site"] or "site unknown"])
+    age = f"age {told['age']:.0f}" if _has_age(told) else "age unknown"
+    return " · ".join([age, told["sex"] or "sex unknown", told["site"] or "site unknown"])
+
+
+def _has_age(told: Mapping[str, Any]) -> bool:
+    return not (told["age"] is None or math.isnan(told["age"]))
 
 
 def describe(told: Mapping[str, Any]) -> tuple[str, ...]:
@@ -90,6 +96,31 @@ def _heat_tile(pixels: Pixels, heat: NDArray[np.float32], name: str, side: int) 
     return tile if heat.any() else drawing.write_over(tile, empty_text(name), size)
 
 
+def _draw_key(pixels: Pixels, corner: tuple[int, int], size: int) -> Pixels:
+    """Colours of heat from low to high, in a line of text of `size` pixels."""
+    face = drawing.font(size)
+    left, top = corner
+    ramp = np.linspace(0, 1, _KEY_BAR, dtype=np.float32)
+    bar = drawing.heat_picture(np.tile(ramp, (size, 1)))
+    for piece in ("heat map: low", bar, "high"):
+        if isinstance(piece, str):
+            width = math.ceil(face.getlength(piece))
+            pixels = drawing.write_text_lines(
+                pixels,
+                [piece],
+                (left, top),
+                size=size,
+                width=width,
+                first=drawing.QUIET,
+                bold=False,
+            )
+        else:
+            width = piece.shape[1]
+            pixels[top + 2 : top + 2 + size, left : left + width] = piece
+        left += width + _MARGIN // 2
+    return pixels
+
+
 def _colour(told: Mapping[str, Any]) -> tuple[int, int, int]:
     if not told["diagnosis"]:
         return drawing.INK
@@ -117,7 +148,7 @@ def draw_panel(example: Example) -> Pixels:
     lines = describe(told)
     top = _MARGIN + len(lines) * drawing.line_height(_TEXT) + _MARGIN // 2
     width = 2 * _MARGIN + 3 * TILE + 2 * _MARGIN // 2
-    height = top + TILE + 2 * drawing.line_height(_TEXT) + _MARGIN
+    height = top + TILE + 3 * drawing.line_height(_TEXT) + _MARGIN
     panel = np.full((height, width, 3), drawing.PAPER, np.uint8)
     for place, picture in enumerate(pictures.values()):
         left = _MARGIN + place * (TILE + _MARGIN // 2)
@@ -128,10 +159,12 @@ def draw_panel(example: Example) -> Pixels:
         panel = drawing.write_text_lines(
             panel, [caption], corner, size=_CAPTION, width=TILE, first=drawing.QUIET, bold=False
         )
+    left, line = _MARGIN + TILE + _MARGIN // 2, drawing.line_height(_TEXT)
+    panel = _draw_key(panel, (left, below + line), _CAPTION)
     panel = drawing.write_text_lines(
         panel,
         [f"{SCALED}: maps tell places, not strengths"],
-        (_MARGIN + TILE + _MARGIN // 2, below + drawing.line_height(_TEXT)),
+        (left, below + 2 * line),
         size=_CAPTION,
         width=2 * TILE,
         first=drawing.QUIET,
@@ -162,15 +195,18 @@ def draw_contact_sheet(examples: Sequence[Example], *, title: str) -> Pixels:
         f"Each pair: what the classifier saw, heat map of the class it predicted; {SCALED}.",
         "Below: raw probability of the predicted class, calibrated probability of melanoma (MEL).",
     )
-    lines = (title, *how_to_read) if rows else (title,)
+    # The last line is left for the colour key.
+    lines = (title, *how_to_read, "") if rows else (title,)
     headings = [
         (place, f"{verdict}, most confident first")
         for place, verdict, count in zip((0, columns[0]), ("right", "wrong"), columns, strict=True)
         if count
     ]
-    return drawing.draw_sheet(
+    sheet = drawing.draw_sheet(
         rows, side=SHEET_TILE, title=lines, headings=headings, label_width=132
     )
+    below = _MARGIN + (len(lines) - 1) * drawing.line_height(_TEXT)
+    return _draw_key(sheet, (_MARGIN, below), _CAPTION) if rows else sheet
 
 
 def _is(example: Example, diagnosis: str) -> bool:
@@ -201,8 +237,14 @@ def _sheet_cell(example: Example) -> Cell:
     caption = (
         f"{told['predicted']} {told['probability']:.3f} (raw)",
         melanoma_text(told),
-        metadata_text(told).replace("age ", ""),
+        *_sheet_metadata(told),
     )
     heat = _heat_tile(example.pixels, example.heat, str(told["predicted"]), SHEET_TILE)
     pictures = (example.pixels, heat)
     return Cell(pictures, caption, _colour(told))
+
+
+def _sheet_metadata(told: Mapping[str, Any]) -> tuple[str, str]:
+    """What `metadata_text` says, in lines that a pair of pictures is wide enough for."""
+    age = f"{told['age']:.0f} years" if _has_age(told) else "age unknown"
+    return f"{age} · {told['sex'] or 'sex unknown'}", told["site"] or "site unknown"

@@ -46,6 +46,16 @@ _HEADINGS = {
     "npv": "NPV",
     "macro_auroc": "macro AUROC",
     "melanoma_auroc": "melanoma AUROC",
+    "train_loss": "training loss",
+    "val_loss": "validation loss",
+    "val_accuracy": "validation accuracy",
+    "val_balanced_accuracy": "validation balanced accuracy",
+    "val_macro_f1": "validation macro F1",
+    "val_weighted_f1": "validation weighted F1",
+    "val_macro_auroc": "validation macro AUROC",
+    "lr_head": "learning rate of the head",
+    "lr_stem": "learning rate of the stem",
+    "gpu_memory_mb": "GPU memory (MB)",
 }
 """Columns that are shown under another name."""
 

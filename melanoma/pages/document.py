@@ -72,6 +72,7 @@ class Table:
         names: headings of columns; others by their own name.
         title: above it, or "".
         folded: only opened on demand.
+        filtered: a long one gets filters.
     """
 
     table: pd.DataFrame
@@ -79,6 +80,7 @@ class Table:
     names: Mapping[str, str] = field(default_factory=dict)
     title: str = ""
     folded: bool = False
+    filtered: bool = True
 
 
 @dataclass(frozen=True)
@@ -188,9 +190,10 @@ def _table(block: Table) -> str:
     more = len(block.table) - len(shown.rows)
     note = f"<p>The first {ROWS_SHOWN} rows; the file has {more} more.</p>" if more > 0 else ""
     title = escape(block.title)
+    filters = _filters(shown) if block.filtered else ""
     inside = (
         # Reached by the keyboard, whose arrows then move a wide table.
-        f'{_filters(shown)}<div class="scroll" tabindex="0" role="region" '
+        f'{filters}<div class="scroll" tabindex="0" role="region" '
         f'aria-label="{title or "The table"}"><table><thead><tr>{head}</tr></thead>'
         f"<tbody>{body}</tbody></table></div>{note}"
     )

@@ -9,6 +9,8 @@ from typing import Any
 import pandas as pd
 
 from melanoma import config
+from melanoma.evaluation.best_epoch import best_text
+from melanoma.isic import MELANOMA
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
 from melanoma.pages.numbers import NO_INTERVAL, counted, with_interval
 from melanoma.pages.plan import SUBSETS
@@ -31,6 +33,8 @@ AT_POINT = {
     "specificity": "melanoma specificity, at the threshold",
     "ppv": "positive predictive value, at the threshold",
 }
+
+PREVALENCE = "prevalence of melanoma, which the predictive value depends on"
 
 OPENING = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
 """What the report's first words hold, beside the figures at the threshold."""
@@ -70,7 +74,7 @@ def figures_table(one: Evaluated) -> pd.DataFrame:
     Returns:
         Columns figure and, for each subset, its name with the value and its 95 % interval as text.
     """
-    table = pd.DataFrame({"figure": [*FIGURES.values(), *AT_POINT.values()]})
+    table = pd.DataFrame({"figure": [*FIGURES.values(), *AT_POINT.values(), PREVALENCE]})
     for subset in one.subsets:
         ends = one.metrics["intervals"].get(subset, {})
         values = [
@@ -81,16 +85,26 @@ def figures_table(one: Evaluated) -> pd.DataFrame:
             _text(point.get(name), point.get(f"{name}_low"), point.get(f"{name}_high"))
             for name in AT_POINT
         ]
-        table[SUBSETS[subset]] = values
+        table[SUBSETS[subset]] = [*values, _prevalence(one, subset)]
     return table
 
 
 def figures_blocks(one: Evaluated) -> list[Block]:
     """The table of `figures_table`, and why figures have no interval where some have one."""
     table = figures_table(one)
-    texts = [text for text in table[table.columns[1:]].to_numpy().ravel() if text != _NONE]
+    estimated = table.loc[table["figure"] != PREVALENCE, table.columns[1:]]
+    texts = [text for text in estimated.to_numpy().ravel() if text != _NONE]
     with_ends = sum("(" in text for text in texts)
-    return [Table(table), *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
+    # Nobody looks for a figure by its value.
+    shown = Table(table, filtered=False)
+    return [shown, *([Paragraph(NO_INTERVAL)] if 0 < with_ends < len(texts) else [])]
+
+
+def _prevalence(one: Evaluated, subset: str) -> str:
+    size = one.metrics["n"][subset]
+    melanomas, images = size["classes"][MELANOMA], size["images"]
+    # In no brackets, which hold intervals.
+    return f"{melanomas} of {counted(images, 'image')}, {100 * melanomas / images:.1f} %"
 
 
 def _at_point(one: Evaluated, subset: str) -> Mapping[str, Any]:
@@ -145,13 +159,14 @@ def images_text(images: config.Images) -> str:
 
 
 def training_text(training: config.Training, history: pd.DataFrame) -> str:
-    """A training in words: its settings, and how many epochs it took."""
+    """A training in words: its settings, how many epochs it took, and which gave the model."""
     epochs = history.groupby("fold")["epoch"].max() + 1
     least, most = epochs.min(), epochs.max()
     took = counted(most, "epoch") if least == most else f"{least}-{most} epochs"
     left = ", ".join(training.exclude_sources)
     return (
-        f"{took} of at most {training.max_epochs}, {training.loss} loss, "
+        f"{took} of at most {training.max_epochs} ({best_text(history)}, counted from 0), "
+        f"{training.loss} loss, "
         f"batch {training.batch_size}, rate {training.lr:g}" + (f", without {left}" if left else "")
     )
 

@@ -7,12 +7,22 @@ from test_evaluation_report import _write
 from melanoma import style
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
-from melanoma.evaluation import figures, outputs
+from melanoma.evaluation import best_epoch, figures, outputs
 from melanoma.evaluation.compare import FIGURES, compare
-from melanoma.evaluation.figures import calibrated, classes, groups, parts, training
+from melanoma.evaluation.figures import (
+    calibrated,
+    classes,
+    comparison,
+    curves,
+    groups,
+    metadata,
+    parts,
+    training,
+)
 from melanoma.evaluation.report import evaluate
 from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
+from melanoma.training import bookkeeping
 
 
 def _is_figure(path):
@@ -88,7 +98,125 @@ def test_subgroups_without_a_figure_are_left_out_and_counted(numbers, drawn):
     assert len(drawn["some"].axes[0].get_yticklabels()) == len(known)
     note = drawn["some"].get_supxlabel()
     assert f"left out: {len(every) - len(known)} of {len(every)} subgroups" in note
-    assert "no subgroup is large" in drawn["none"].axes[0].texts[0].get_text()
+    for axis in drawn["none"].axes:
+        assert "no subgroup is large" in axis.texts[0].get_text()
+        assert not axis.lines
+        _lies_within(axis.texts[0], axis)
+
+
+def _lies_within(text, axis):
+    """Whether a note is neither cut by the figure nor runs into the next panel."""
+    axis.figure.draw_without_rendering()
+    inside, panel = text.get_window_extent(), axis.get_window_extent()
+    assert inside.x0 >= panel.x0
+    assert inside.x1 <= panel.x1
+
+
+def test_a_subgroup_is_named_with_its_variable_and_the_classes_it_lacks(drawn):
+    table = pd.DataFrame({"variable": ["sex", "metadata"], "part": ["male", "complete"]})
+    table = table.assign(subset="test", images=[54, 84], melanomas=[9, 15], classes=[7, 8])
+    for name in groups.SUBGROUPS:
+        table[[name, f"{name}_low", f"{name}_high"]] = 0.5
+    counts = {"n": {"test": {"classes": dict.fromkeys(CLASSES, 3)}}, "test": {}}
+    melanoma = {"default": "sensitivity_90", "reached": {}}
+    for number, thresholds in enumerate(({"sensitivity_90": 0.30703}, {})):
+        one = melanoma | {"thresholds": thresholds} | ({} if thresholds else {"default": None})
+        groups.draw_subgroups(table, counts | {"melanoma": one}, number, subset="test")
+    labels = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    assert labels == [
+        "sex: male  (n = 54, MEL 9, 7 of 8 classes)",
+        "metadata: complete  (n = 84, MEL 15)",
+    ]
+    point = "at the threshold 0.307, chosen on validation for a sensitivity of 90 %"
+    assert point in drawn[0].get_supxlabel()
+    assert "no melanoma to choose a threshold" in drawn[1].get_supxlabel()
+
+
+def test_a_predictive_value_stands_beside_the_prevalence(numbers, drawn):
+    table = pd.read_csv(numbers / "operating_points.csv")
+    groups.draw_operating_points(table, "points", subsets=["val", "test"])
+    label = drawn["points"].axes[2].get_xlabel()
+    for subset, name in (("val", "validation"), ("test", "test")):
+        row = table[table["subset"] == subset].iloc[0]
+        share = 100 * row["melanomas"] / row["images"]
+        assert f"\n{name} {row['melanomas']} of {row['images']}, {share:.1f} %" in label
+
+
+def test_panels_without_anything_to_show_say_why(tmp_path, drawn):
+    """Of images that are all of one class: one that is not melanoma."""
+    arguments = _write(tmp_path, lesions=40, subsets=("val",))
+    table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
+    write_table(tmp_path / "catalogue.csv", table.assign(diagnosis="NV"))
+    evaluate(**arguments, output=tmp_path, resamples=0)
+    figures.draw(tmp_path, tmp_path, ["val"])
+    axes = {path.stem: figure.axes for path, figure in drawn.items()}
+    empty = [*axes["roc"], *axes["pr"], *axes["operating_points"], axes["per_class"][-1]]
+    for axis in empty:
+        assert axis.texts[0].get_text().startswith(("not defined", "no melanoma"))
+        assert not axis.lines
+        _lies_within(axis.texts[0], axis)
+    assert not axes["per_class"][0].texts
+
+
+def test_figures_that_are_not_defined_are_no_empty_grids(drawn):
+    known = {"experiment": "fusion", "field": "age", "change": "hidden", "subset": "val"}
+    ends = dict.fromkeys(("low", "high", "difference_low", "difference_high"), np.nan)
+    rows = [
+        known | ends | {"figure": name, "value": value, "difference": value, "beyond_noise": False}
+        for name in comparison.FIGURES
+        for value in (0.5 if name == "balanced_accuracy" else np.nan,)
+    ]
+    table = pd.DataFrame(rows)
+    comparison.draw_comparison(table, "comparison")
+    metadata.draw_metadata(table, "metadata")
+    for figure in drawn.values():
+        texts = [[text.get_text() for text in axis.texts] for axis in figure.axes]
+        assert texts == [[], *[["not defined"]] * 3]
+
+
+def _curves(low):
+    """Tables of a perfect melanoma curve and of one of nevi, with melanoma's band."""
+    roc = pd.DataFrame({"class": ["MEL", "MEL", "NV", "NV"], "subset": "val"})
+    roc["false_positive_rate"] = [0.0, 1.0, 0.0, 1.0]
+    roc["sensitivity"] = 1.0
+    per_class = pd.DataFrame({"class": ["MEL", "NV"], "subset": "val"})
+    for name in ("auroc", "average_precision"):
+        per_class[[name, f"{name}_low", f"{name}_high"]] = [1.0, 0.8, 1.0]
+    band = pd.DataFrame({"curve": ["roc", "roc", "pr", "pr"], "class": "MEL", "subset": "val"})
+    band = band.assign(abscissa=[0.0, 1.0] * 2, low=[low, 1.0] * 2, high=1.0)
+    pr = roc.rename(columns={"false_positive_rate": "recall", "sensitivity": "precision"})
+    return roc, pr, per_class, band
+
+
+@pytest.mark.parametrize(("low", "drawn_bands"), [(0.9, 1), (1.0, 0)])
+def test_a_band_without_any_width_is_told_in_words(drawn, low, drawn_bands):
+    roc, pr, per_class, band = _curves(low)
+    curves.draw_roc(roc, per_class, band, "roc", subsets=["val"])
+    curves.draw_pr(pr, per_class, band, "pr", subsets=["val"])
+    for figure in drawn.values():
+        axis = figure.axes[0]
+        assert len(axis.collections) == drawn_bands
+        told = "MEL: no band" in axis.get_legend().get_title().get_text()
+        assert told == (not drawn_bands)
+
+
+def test_melanoma_lies_above_the_other_curves(drawn):
+    roc, pr, per_class, band = _curves(0.9)
+    curves.draw_roc(roc, per_class, band, "roc", subsets=["val"])
+    curves.draw_pr(pr, per_class, band, "pr", subsets=["val"])
+    for figure in drawn.values():
+        axis = figure.axes[0]
+        height = {line.get_label()[:3].strip(): line.get_zorder() for line in axis.lines}
+        assert height["MEL"] > height["NV"]
+        names = [text.get_text()[:3].strip() for text in axis.get_legend().get_texts()]
+        assert names == ["MEL", "NV"]
+
+
+def test_the_confusion_matrix_says_what_its_colours_are(drawn):
+    table = pd.DataFrame({"true": ["MEL", "NV"], "MEL": [3, 0], "NV": [1, 4]})
+    classes.draw_confusion(table, "figure", subset="val")
+    assert "share of the row" in drawn["figure"].get_supxlabel()
+    assert drawn["figure"].axes[0].get_title(loc="left") == "Images, validation (n = 8)"
 
 
 @pytest.mark.parametrize("figure", ["recall", "auroc"])
@@ -129,6 +257,22 @@ def test_bins_far_apart_are_not_joined(drawn):
     assert legend.get_window_extent().y0 >= drawn["figure"].axes[0].get_window_extent().y1
 
 
+def test_no_bar_of_a_histogram_is_cut(drawn):
+    bins = {"low": 0.9, "high": 1.0, "observed": 0.5, "probability": 0.95}
+    ends = {"observed_low": 0.4, "observed_high": 0.6}
+    rows = [
+        bins | ends | {"subset": "val", "of": of, "probabilities": kind, "n": count}
+        for of in ("decision", "melanoma")
+        for kind, count in (("raw", 3), ("calibrated", 4000))
+    ]
+    summary = {kind: {"ece": None} for kind in ("raw", "calibrated")}
+    calibrated.draw_reliability(pd.DataFrame(rows), summary, "figure", "val")
+    for axis in drawn["figure"].axes[2:]:
+        low, high = axis.get_ylim()
+        assert low == 0.7
+        assert high > 4000
+
+
 @pytest.mark.parametrize(("length", "memory"), [(5, 0), (1, 0), (1, 9000)])
 def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
     path = _history(tmp_path / "history.csv", length, 0, memory)
@@ -153,6 +297,24 @@ def test_training_curves(tmp_path, lengths, memory):
     assert _is_figure(tmp_path / "out/training_curves.svg")
     table = pd.read_csv(tmp_path / "out/training_curves.csv")
     assert table.groupby("fold").size().tolist() == list(lengths)
+
+
+def test_stars_mark_the_epochs_that_the_models_are_from(tmp_path, drawn):
+    paths = [_history(tmp_path / f"{n}.csv", 5, n) for n in range(2)]
+    table = training.join_histories(paths)
+    # Of equal scores training keeps the first.
+    table["val_balanced_accuracy"] = [0.1, 0.5, 0.9, 0.9, 0.3, np.nan, 0.2, 0.4, 0.3, 0.6]
+    training.draw_history(table, "figure")
+    assert f"val_{bookkeeping.SCORE}" == best_epoch.SCORE
+    assert best_epoch.best_epochs(table) == {0: 2, 1: 4}
+    assert "best: epochs 2, 4" in drawn["figure"].get_supxlabel()
+    lines = drawn["figure"].axes[1].lines
+    stars = [(*line.get_xdata(), *line.get_ydata()) for line in lines if line.get_marker() == "*"]
+    assert stars[:2] == [(2, 0.9), (4, 0.6)]
+    assert not [line for line in drawn["figure"].axes[3].lines if line.get_marker() == "*"]
+    one = table[table["fold"] == 0]
+    assert best_epoch.best_text(one) == "best: epoch 2"
+    assert best_epoch.best_text(one.assign(val_balanced_accuracy=np.nan)) == "best: none"
 
 
 def _experiments(folder, noise=(0.0, 3.0)):

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma import style
 from melanoma.catalogue import COLUMNS
 from melanoma.errors import InputError
 from melanoma.evaluation.figures import draw_official
@@ -115,6 +116,18 @@ def test_the_score_is_drawn_and_redrawn_alike(official, tmp_path):
         first, second, bare = ((tmp_path / name / figure).read_text() for name in "abc")
         assert first == second
         assert bare.rstrip().endswith("</svg>")
+
+
+def test_figures_of_the_score_say_what_is_weighted(official, monkeypatch):
+    _, arguments, output = official
+    evaluate_official(**arguments, output=output, ood="msp", resamples=0)
+    kept = {}
+    monkeypatch.setattr(style, "save_figure", lambda figure, path: kept.update({path.stem: figure}))
+    draw_official(output, output)
+    counts, recalls = kept["confusion"], kept["per_class"]
+    assert counts.axes[0].get_title(loc="left").startswith("Unweighted images, official test (n =")
+    assert [axis.get_xlabel() for axis in recalls.axes] == ["recall, images weighted"] * 2
+    assert "unweighted" in recalls.axes[0].get_yticklabels()[0].get_text()
 
 
 def test_test_labels_move_no_threshold(official):

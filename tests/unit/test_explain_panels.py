@@ -68,6 +68,39 @@ def test_a_panel_holds_the_image_and_both_maps():
         np.testing.assert_array_equal(tile, drawing.fit(picture, side, side))
 
 
+def _keys(picture):
+    """How often a picture has the colours of heat from low to high in a row."""
+    ramp = drawing.heat_picture(np.linspace(0, 1, 120, dtype=np.float32)[None])
+    places = np.argwhere((picture == ramp[0, 0]).all(-1))
+    rows = {y for y, x in places if np.array_equal(picture[y : y + 1, x : x + 120], ramp)}
+    return sum(y - 1 not in rows for y in rows)
+
+
+def test_pictures_have_a_key_of_their_colours():
+    assert _keys(panels.draw_panel(_example())) == 1
+    assert _keys(panels.draw_contact_sheet([_example()], title="Maps")) == 1
+    assert _keys(panels.draw_contact_sheet([], title="Nothing to explain")) == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({}, ["55 years · female", "anterior torso"]),
+        ({"age": math.nan, "sex": "", "site": ""}, ["age unknown · sex unknown", "site unknown"]),
+    ],
+)
+def test_an_age_on_the_sheet_has_its_unit(monkeypatch, changes, lines):
+    seen = []
+
+    def keep(rows, **options):
+        seen.extend(rows)
+        return np.full((200, 700, 3), 255, np.uint8)
+
+    monkeypatch.setattr(drawing, "draw_sheet", keep)
+    panels.draw_contact_sheet([_example(**changes)], title="Maps")
+    assert list(seen[0].cells[0].caption[2:]) == lines
+
+
 @pytest.mark.parametrize("name", isic.CLASSES)
 def test_no_line_of_a_panel_is_cut(name):
     told = _told(diagnosis="SCC", predicted=name, image="ISIC_0000001_downsampled")

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma.files import write_table
 from melanoma.pages import plan
 from melanoma.pages.assembly import build, picture, write_pages
 from melanoma.pages.document import (
@@ -22,6 +23,7 @@ from melanoma.pages.document import (
     to_markdown,
 )
 from melanoma.pages.numbers import grid, lacks_intervals, number_text, with_interval
+from melanoma.training.history import COLUMNS
 
 SVG = b'<svg xmlns="http://www.w3.org/2000/svg"/>'
 
@@ -270,6 +272,18 @@ def test_the_resampled_unit_is_shown_as_lesions(results):
     text = to_html(build(page, "", results, "fusion"))
     assert ">lesions</button>" in text
     assert ">groups</button>" not in text
+
+
+def test_epochs_are_told_in_words(results):
+    folder = results / "evaluation/fusion"
+    folder.mkdir(parents=True)
+    (folder / "training_curves.svg").write_bytes(SVG)
+    write_table(folder / "training_curves.csv", pd.DataFrame([[1] * len(COLUMNS)], columns=COLUMNS))
+    page = next(p for p in plan.experiment_pages(["val"]) if p.name == "training_curves")
+    text = to_html(build(page, "", results, "fusion"))
+    for heading in ("validation macro F1", "learning rate of the head", "GPU memory (MB)"):
+        assert f">{heading}</button>" in text
+    assert not re.search(">(val|lr|gpu) ", text)
 
 
 def test_names_that_look_like_something_else_are_shown_as_they_are(results):

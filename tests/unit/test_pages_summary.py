@@ -1,6 +1,7 @@
 """Headline figures, the report's first words, the model card and the provenance to read."""
 
 import copy
+import re
 import zipfile
 
 import pandas as pd
@@ -17,7 +18,10 @@ METRICS = {
     "val": {"balanced_accuracy": 0.9, "macro_auroc": 0.97, "melanoma_auroc": None},
     "test": {"balanced_accuracy": 0.712, "macro_auroc": 0.94, "melanoma_auroc": 0.9},
     "intervals": {"test": {"balanced_accuracy": [0.684, 0.74]}},
-    "n": {"val": {"images": 91}, "test": {"images": 90}},
+    "n": {
+        "val": {"images": 91, "classes": {"MEL": 14}},
+        "test": {"images": 90, "classes": {"MEL": 15}},
+    },
     "melanoma": {
         "default": "sensitivity_90",
         "thresholds": {"sensitivity_90": 0.123},
@@ -60,6 +64,7 @@ PROVENANCE = {
 def _evaluated(metrics=METRICS, folds=1, **overrides):
     experiment = config.parse({"experiments": {"fusion": overrides}}).experiment("fusion")
     history = pd.DataFrame({"fold": range(folds), "epoch": range(4, 4 + folds)})
+    history["val_balanced_accuracy"] = 0.5
     return Evaluated(experiment, metrics, history)
 
 
@@ -107,8 +112,44 @@ def test_sizes_are_told_for_one_and_for_several_folds():
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
-    once = pd.DataFrame({"fold": [0], "epoch": [0]})
+    once = pd.DataFrame({"fold": [0], "epoch": [0], "val_balanced_accuracy": [0.5]})
     assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
+
+
+def test_the_epoch_of_the_model_is_told():
+    history = pd.DataFrame(
+        {"fold": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
+    )
+    one = _evaluated()
+    one = Evaluated(one.experiment, one.metrics, history)
+    words = "4 epochs of at most 30 (best: epoch 2, counted from 0), "
+    assert headline.experiments_table([one]).loc[0, "training"].startswith(words)
+    assert "best: epoch 4" in to_markdown(_card(official=False))
+
+
+def test_the_predictive_value_stands_beside_the_prevalence():
+    table = headline.figures_table(_evaluated()).set_index("figure")
+    place = list(table.index).index(headline.AT_POINT["ppv"])
+    assert table.index[place + 1] == headline.PREVALENCE
+    assert table.loc[headline.PREVALENCE].tolist() == [
+        "14 of 91 images, 15.4 %",
+        "15 of 90 images, 16.7 %",
+    ]
+    assert "| 15 of 90 images, 16.7 % |" in to_markdown(_card(official=False))
+
+
+def test_headline_figures_have_no_filter():
+    page = headline.document([_evaluated()], AUDIT, "Look.")
+    assert "<select" not in to_html(page)
+
+
+def test_a_prevalence_lacks_no_interval():
+    metrics = copy.deepcopy(METRICS)
+    ends = {name: [0.1, 0.9] for name in headline.FIGURES}
+    metrics["intervals"] = {"val": ends, "test": ends}
+    metrics["melanoma"]["reached"]["test"]["sensitivity_90"] |= {"specificity": None}
+    assert len(headline.figures_blocks(_evaluated(metrics))) == 1
+    assert len(headline.figures_blocks(_evaluated())) == 2
 
 
 @pytest.mark.parametrize(
@@ -174,6 +215,30 @@ def test_provenance_is_read_key_by_key():
     page = to_html(provenance.document(PROVENANCE, "Look."))
     for text in ("images: size", ">64<", "data: test", ">none<", "abc+changes", "<h2>more</h2>"):
         assert text in page
+
+
+def test_provenance_is_headed_and_measured_in_words():
+    training = {"starts": 3, "measured": 2, "hours": 1.25, "gpu_hours": 5.0, "kilowatt_hours": None}
+    time = {"jobs": 2.0, "hours": 0.5, "cpu_hours": 0.0837, "max_memory_mb": 1344.27}
+    found = PROVENANCE | {"training": {"fusion/fold0": training}, "time": {"train": time}}
+    found["results"] = {"model.ckpt": {"sha256": "12ab"}}
+    page = to_html(provenance.document(found, "Look."))
+    headings = re.findall("<h2>(.*?)</h2>", page)
+    assert {"Results", "Time and energy of the trainings", "Time and memory of each rule"} < set(
+        headings
+    )
+    cells = re.findall("<td>(.*?)</td><td>(.*?)</td>", page)
+    for pair in (
+        ("fusion/fold0: starts", "3"),
+        ("fusion/fold0: starts measured (the others were killed)", "2"),
+        ("fusion/fold0: GPU hours, of the starts measured", "5"),
+        ("fusion/fold0: energy of the GPUs (kWh)", "not measured"),
+        ("train: jobs", "2"),
+        ("train: CPU hours, all jobs", "0.0837"),
+        ("train: most memory of a job (MB)", "1344.27"),
+        ("model.ckpt: sha256", "12ab"),
+    ):
+        assert pair in cells
 
 
 @pytest.mark.parametrize(

@@ -196,6 +196,19 @@ def test_the_image_that_the_challenge_leaves_out_has_no_weight():
     assert official_scores(gold, guess)["eight_class"]["weight"] == len(gold) - 1
 
 
+def test_the_threshold_stands_beside_the_figures_that_it_decides():
+    gold, guess = _case(6)
+    found = official_scores(gold, guess)
+    for score in ("nine_class", "eight_class"):
+        assert found[score]["threshold"] == 0.5
+    said = guess.assign(MEL=np.where(guess["MEL"] > 0.5, 1.0, 0.0))
+    sides = ("sensitivity", "specificity")
+    before, after = (
+        f["nine_class"]["per_class"]["MEL"] for f in (found, official_scores(gold, said))
+    )
+    assert [before[side] for side in sides] == [after[side] for side in sides]
+
+
 def test_undefined_figures_say_why():
     gold, guess = _case(7, absent=("DF",))
     eight = official_scores(gold, guess)["eight_class"]

@@ -48,6 +48,8 @@ def draw_reliability(
             top.set_ylim(-0.02, 1.02)
             top.set_xlim(-0.02, 1.02)
             top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+            # Only now: a bound of one end keeps the other from following what is drawn later.
+            bottom.set_ylim(bottom=0.7)
             bottom.set_xlabel("predicted probability")
         axes[0].set_ylabel("share that came true")
         axes[2].set_ylabel("images")
@@ -83,7 +85,6 @@ def _histogram(axis: Axes, part: pd.DataFrame, colour: str, kind: str) -> None:
     shift = -0.021 if kind == "raw" else 0.021
     axis.bar(middle + shift, part["n"], width=0.04, color=colour)
     axis.set_yscale("log")
-    axis.set_ylim(bottom=0.7)
     axis.grid(visible=False, axis="x")
 
 

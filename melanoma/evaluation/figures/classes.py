@@ -15,13 +15,16 @@ from melanoma.evaluation.figures import parts
 PER_CLASS = ("recall", "precision", "f1", "auroc")
 
 
-def draw_confusion(table: pd.DataFrame, path: Path, *, subset: str) -> None:
+def draw_confusion(
+    table: pd.DataFrame, path: Path, *, subset: str, counted: str = "Images"
+) -> None:
     """Counts, and shares of each true class, side by side.
 
     Args:
         table: true, and one column of counts per class.
         path: the figure.
         subset: named in the title.
+        counted: what the counts are of, likewise.
     """
     names = [str(name) for name in table["true"]]
     counts = table[names].to_numpy(np.float64)
@@ -31,9 +34,10 @@ def draw_confusion(table: pd.DataFrame, path: Path, *, subset: str) -> None:
     with style.styled():
         where = parts.SUBSETS.get(subset, subset)
         _matrix(axes[0], shares, [[f"{int(v)}" for v in row] for row in counts], names)
-        axes[0].set_title(f"Images, {where} (n = {int(counts.sum())})")
+        axes[0].set_title(f"{counted}, {where} (n = {int(counts.sum())})")
         _matrix(axes[1], shares, [[f"{100 * v:.0f}" for v in row] for row in shares], names)
         axes[1].set_title("Per cent of the true class")
+        figure.supxlabel("colour, left and right: share of the row (true class)", fontsize=11)
     style.save_figure(figure, path)
 
 
@@ -84,6 +88,7 @@ def draw_per_class(table: pd.DataFrame, path: Path, *, subset: str) -> None:
             parts.dots(axis, rows, name, places, colours=colours)
             parts.limit(axis, rows, name)
             axis.set_title(parts.name_of(name))
+            parts.note_if_empty(axis, rows, name, parts.ONE_SIDED)
         parts.rows_axis(axes[0], labels, places)
         note = parts.interval_note(rows, PER_CLASS)
         figure.supxlabel(f"{parts.SUBSETS.get(subset, subset)}; {note}", fontsize=11)

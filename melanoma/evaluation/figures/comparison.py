@@ -33,7 +33,9 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
             rows = table[table["figure"] == figure_name].reset_index(drop=True)
             _values(axes[column], rows, figure_name)
             if several:
-                differences(axes[len(FIGURES) + column], rows.iloc[1:])
+                below = axes[len(FIGURES) + column]
+                differences(below, rows.iloc[1:])
+                parts.note_if_empty(below, rows.iloc[1:], "difference")
         parts.rows_axis(axes[0], names, [float(place) for place in range(len(names))])
         if several:
             places = [float(place) for place in range(len(names) - 1)]
@@ -57,6 +59,7 @@ def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     low = table[[f"{name}_low", name, f"{name}_high"]].min().min()
     start = max(0.0, np.floor(10 * low - 0.5) / 10) if not np.isnan(low) else 0.0
     axis.set_xlim(*parts.with_margins(start))
+    parts.note_if_empty(axis, table, name)
 
 
 def differences(axis: Axes, rows: pd.DataFrame) -> None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from melanoma import style
 from melanoma.evaluation.figures import parts
+from melanoma.isic import MELANOMA
 
 
 def draw_roc(
@@ -39,10 +40,12 @@ def draw_roc(
                 xs = [0.0, *curve["false_positive_rate"]]
                 ys = [0.0, *curve["sensitivity"]]
                 _line(axis, str(name), xs, ys, _label(areas, str(name), "auroc"))
-            _bands(axis, bands[(bands["subset"] == subset) & (bands["curve"] == "roc")])
+            band = bands[(bands["subset"] == subset) & (bands["curve"] == "roc")]
+            note = _bands(axis, band)
             axis.set_xlabel("1 - specificity")
             axis.set_ylabel("sensitivity")
-            _finish(axis, f"ROC, {parts.SUBSETS.get(subset, subset)}", "AUROC (95 % interval)")
+            title = f"ROC, {parts.SUBSETS.get(subset, subset)}"
+            _finish(axis, title, f"AUROC (95 % interval){note}")
     style.save_figure(figure, path)
 
 
@@ -79,26 +82,38 @@ def draw_pr(
                 )
                 # As the average precision counts it: a recall costs the next one's precision.
                 axis.lines[-1].set_drawstyle("steps-pre")
-            _bands(axis, bands[(bands["subset"] == subset) & (bands["curve"] == "pr")])
+            band = bands[(bands["subset"] == subset) & (bands["curve"] == "pr")]
+            note = _bands(axis, band)
             axis.set_xlabel("recall")
             axis.set_ylabel("precision")
             _finish(
                 axis,
                 f"Precision and recall, {parts.SUBSETS.get(subset, subset)}",
-                "average precision (95 % interval)",
+                f"average precision (95 % interval){note}",
             )
     style.save_figure(figure, path)
 
 
 def _line(axis: Axes, name: str, xs: list[float], ys: list[float], label: str) -> None:
     axis.plot(
-        xs, ys, color=style.CLASS_COLOURS[name], linestyle=style.CLASS_DASHES[name], label=label
+        xs,
+        ys,
+        color=style.CLASS_COLOURS[name],
+        linestyle=style.CLASS_DASHES[name],
+        label=label,
+        # Perfect curves lie upon each other: melanoma's is the one to be seen.
+        zorder=2.1 if name == MELANOMA else 2,
     )
 
 
-def _bands(axis: Axes, rows: pd.DataFrame) -> None:
-    """Bands behind the lines."""
+def _bands(axis: Axes, rows: pd.DataFrame) -> str:
+    """Bands behind the lines; of those that would have no width, a line of text instead."""
+    note = ""
     for name, band in rows.groupby("class", sort=False):
+        if (band["low"] >= 1).all():
+            # A line as thin as this would look like certainty.
+            note += f"\n{name}: no band, being perfect in every resample"
+            continue
         axis.fill_between(
             band["abscissa"],
             band["low"],
@@ -108,6 +123,7 @@ def _bands(axis: Axes, rows: pd.DataFrame) -> None:
             linewidth=0,
             zorder=1,
         )
+    return note
 
 
 def _label(rows: pd.DataFrame, name: str, figure: str) -> str:
@@ -122,7 +138,9 @@ def _finish(axis: Axes, title: str, legend: str) -> None:
     axis.set_xlim(-0.01, 1.01)
     axis.set_ylim(-0.01, 1.01)
     axis.set_title(title)
-    if axis.get_legend_handles_labels()[0]:
+    if not axis.get_legend_handles_labels()[0]:
+        parts.note(axis, parts.ONE_SIDED)
+    else:
         # Below the axes: any corner inside them has curves in it for some model.
         axis.legend(
             title=legend, loc="upper center", bbox_to_anchor=(0.5, -0.11), ncols=2, handlelength=2.4

@@ -30,7 +30,7 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
         subsets: the ones shown.
     """
     columns = ("sensitivity", "specificity", "ppv")
-    figure, axes = style.new_figure(13, 5.6, columns=len(columns), sharey=True)
+    figure, axes = style.new_figure(13, 6.2, columns=len(columns), sharey=True)
     points = table.drop_duplicates("point")
     with style.styled():
         for axis, name in zip(axes, columns, strict=True):
@@ -53,11 +53,12 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
                     axis.plot([target] * 2, [place - 0.4, place + 0.4], color=style.INK, lw=1.5)
             parts.limit(axis, table, name)
             axis.set_title(name.upper() if name == "ppv" else name)
-        if points.empty:
-            parts.note(axes[0], "no melanoma to choose a threshold on")
-        else:
+            empty = parts.NONE if len(points) else "no melanoma to choose\na threshold on"
+            parts.note_if_empty(axis, table, name, empty)
+        if len(points):
             labels = [f"{goal} {100 * target:.0f} %" for goal, target in _goals(points)]
             parts.rows_axis(axes[0], labels, [float(place) for place in range(len(points))])
+            axes[columns.index("ppv")].set_xlabel(_prevalences(table, subsets))
             # Outside the axes, where no dot can be.
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
             figure.supxlabel(
@@ -66,6 +67,16 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
                 fontsize=11,
             )
     style.save_figure(figure, path)
+
+
+def _prevalences(table: pd.DataFrame, subsets: Sequence[str]) -> str:
+    """How common melanoma is in each subset, which decides a predictive value."""
+    lines = []
+    for subset in subsets:
+        images, melanomas = table.loc[table["subset"] == subset, ["images", "melanomas"]].iloc[0]
+        share = f"{100 * melanomas / images:.1f} %" if images else parts.NONE
+        lines.append(f"{parts.SUBSETS.get(subset, subset)} {melanomas} of {images}, {share}")
+    return "\n".join(["prevalence of melanoma:", *lines])
 
 
 def _goals(points: pd.DataFrame) -> list[tuple[str, float]]:
@@ -86,6 +97,7 @@ def draw_subgroups(
     every = table[table["subset"] == subset]
     rows = every[every[list(SUBGROUPS)].notna().any(axis=1)].reset_index(drop=True)
     left_out = len(every) - len(rows)
+    present = sum(count > 0 for count in metrics["n"][subset]["classes"].values())
     places = _places(rows)
     overall: dict[str, float | None] = {name: metrics[subset].get(name) for name in _OVERALL}
     melanoma = metrics["melanoma"]
@@ -103,13 +115,13 @@ def draw_subgroups(
                 axis.axvline(value, color=style.SERIES_COLOURS[1], linestyle="--", linewidth=1.5)
             parts.limit(axis, rows, name)
             axis.set_title(parts.name_of(name).replace(" ", "\n", 1))
+            parts.note_if_empty(axis, rows, name, "no subgroup is large\nenough to judge")
         if places:
-            parts.rows_axis(axes[0], [_label(row) for _, row in rows.iterrows()], places)
-        else:
-            parts.note(axes[0], "no subgroup is large enough to judge")
+            labels = [_label(row, present) for _, row in rows.iterrows()]
+            parts.rows_axis(axes[0], labels, places)
         figure.supxlabel(
-            f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; sensitivity and specificity"
-            f" at the default operating point;\n{parts.interval_note(rows, SUBGROUPS)};\n"
+            f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; {_point(melanoma)};\n"
+            f"{parts.interval_note(rows, SUBGROUPS)};\n"
             f"too small to judge and left out: {left_out} of {len(every)} subgroups",
             fontsize=11,
         )
@@ -122,8 +134,23 @@ def _places(rows: pd.DataFrame) -> list[float]:
     return [float(place) + 0.7 * float(gap) for place, gap in enumerate(changes)]
 
 
-def _label(row: pd.Series) -> str:
-    name = str(row["part"])
-    if row["variable"] != "metadata":
-        name = f"{row['variable']}: {name}"
-    return f"{name}  (n = {row['images']}, MEL {row['melanomas']})"
+def _point(melanoma: Mapping[str, Any]) -> str:
+    """Which threshold sensitivity and specificity are at."""
+    name = melanoma["default"]
+    if not name:
+        return "sensitivity and specificity: no melanoma to choose a threshold on"
+    goal, _, share = name.partition("_")
+    return (
+        f"sensitivity and specificity at the threshold {melanoma['thresholds'][name]:.3g}, "
+        f"chosen on validation for a {goal} of {share} %"
+    )
+
+
+def _label(row: pd.Series, present: int) -> str:
+    """A subgroup with its size, and its classes where the whole has more.
+
+    A mean over fewer classes is another figure than the whole's: some classes are harder.
+    """
+    name = f"{row['variable']}: {row['part']}  (n = {row['images']}, MEL {row['melanomas']}"
+    fewer = row["classes"] < present
+    return f"{name}, {row['classes']} of {present} classes)" if fewer else f"{name})"

@@ -33,10 +33,10 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
             whole = own[own["difference"].isna()]["value"]
             start = f" ({whole.iloc[0]:.3f})" if len(whole) and whole.notna().all() else ""
             axis.set_title(f"{parts.name_of(name)}{start}")
+            empty = parts.NONE if labels else "no figure\nto compare"
+            parts.note_if_empty(axis, own, "difference", empty)
         if labels:
             parts.rows_axis(axes[0], labels, places)
-        else:
-            parts.note(axes[0], "no figure to compare")
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"difference to the metadata as they are (in brackets), {parts.SUBSETS[subset]};\n"

@@ -20,7 +20,9 @@ def draw_official(numbers: Path, output: Path) -> None:
         output: folder that gets confusion.svg and per_class.svg; may be the same.
     """
     counts = pd.read_csv(numbers / "confusion.csv")
-    classes.draw_confusion(counts, output / "confusion.svg", subset="official")
+    classes.draw_confusion(
+        counts, output / "confusion.svg", subset="official", counted="Unweighted images"
+    )
     scores, per_class = (pd.read_csv(numbers / f"{n}.csv") for n in ("scores", "per_class"))
     draw_recalls(scores, per_class, output / "per_class.svg")
 
@@ -44,12 +46,16 @@ def draw_recalls(scores: pd.DataFrame, per_class: pd.DataFrame, path: Path) -> N
             head = scores[(scores["images"] == "all") & (scores["score"] == score)].iloc[0]
             axis.axvline(head["balanced_accuracy"], color=style.INK, linestyle="--", linewidth=1.5)
             axis.set_title(f"{title}: {_with_ends(head)}")
-            axis.set_xlabel("recall")
+            axis.set_xlabel("recall, images weighted")
         nine = per_class[(per_class["images"] == "all") & (per_class["score"] == "nine_class")]
-        labels = [f"{row['class']}  (n = {row['n']})" for _, row in nine.iterrows()]
+        labels = [f"{row['class']}  (n = {row['n']}, unweighted)" for _, row in nine.iterrows()]
         parts.rows_axis(axes[0], labels, [float(place) for place in range(len(nine))])
         note = parts.interval_note(per_class[per_class["images"] == "all"], ["recall"])
-        figure.supxlabel(f"official test; dashed: their mean; {note}", fontsize=11)
+        figure.supxlabel(
+            "official test, images weighted as the challenge weighs them; dashed: mean recall; "
+            f"{note}",
+            fontsize=11,
+        )
     style.save_figure(figure, path)
 
 

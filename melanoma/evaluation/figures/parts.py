@@ -28,6 +28,12 @@ NAMES = {
 }
 """Figures as they are spelt on axes; others by their own name."""
 
+ONE_SIDED = "not defined: no class\nhas both images of it\nand images of others"
+"""In place of curves and of the areas below them."""
+
+NONE = "not defined"
+"""In place of other figures."""
+
 INTERVAL_NOTE = "bars: 95 % intervals, resampled by lesion"
 
 
@@ -104,6 +110,19 @@ def rows_axis(axis: Axes, labels: Sequence[str], places: Sequence[float]) -> Non
     axis.set_ylim(max(places) + 0.6, min(places) - 0.6)
 
 
+def note_if_empty(axis: Axes, table: pd.DataFrame, figure: str, text: str = NONE) -> None:
+    """`note` where no row has a figure.
+
+    Args:
+        axis: where the rows are drawn.
+        table: the rows.
+        figure: the column.
+        text: the note.
+    """
+    if table[figure].isna().all():
+        note(axis, text)
+
+
 def limit(axis: Axes, table: pd.DataFrame, figure: str) -> None:
     """Show a figure's whole range; of an area under the ROC curve only what beats chance.
 
@@ -122,7 +141,14 @@ def with_margins(start: float) -> tuple[float, float]:
 
 
 def note(axis: Axes, text: str) -> None:
-    """Say why there is nothing to see."""
+    """Say why there is nothing to see, in place of what has been drawn.
+
+    Args:
+        axis: a panel, perhaps a narrow one.
+        text: with line ends where a panel is narrow: what is wider is cut by its neighbours.
+    """
+    for artist in (*axis.lines, *axis.collections):
+        artist.remove()
     axis.set_axis_off()
     written = axis.text(
         0.5, 0.5, text, ha="center", va="center", color=style.MUTED, transform=axis.transAxes

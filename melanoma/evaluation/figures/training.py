@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
+from melanoma.evaluation.best_epoch import best_epochs, best_text
 from melanoma.evaluation.figures import parts
 
 _PANELS = (
@@ -50,6 +51,8 @@ def join_histories(histories: Sequence[Path]) -> pd.DataFrame:
 def draw_history(table: pd.DataFrame, path: Path) -> None:
     """Loss, figures, rates, speed and memory by epoch; a dotted line where a stage begins.
 
+    Stars on the validation's lines mark the epoch that the model is from.
+
     Args:
         table: from `join_histories`.
         path: the figure.
@@ -60,6 +63,7 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
         for axis, (title, columns) in zip(axes, _PANELS, strict=True):
             for number, column in enumerate(columns):
                 _lines(axis, table, column, style.SERIES_COLOURS[number])
+                _mark_best(axis, table, column, style.SERIES_COLOURS[number])
             _stages(axis, table)
             axis.set_title(title)
             if len(columns) > 1:
@@ -82,7 +86,11 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
             axes[0].set_xticks([first])
         folds = table["fold"].nunique()
         note = f"; one line for each of {folds} folds" if folds > 1 else ""
-        figure.supxlabel(f"epoch{note}; dotted: the backbone starts to learn", fontsize=11)
+        figure.supxlabel(
+            f"epoch, from 0{note}; dotted: the backbone starts to learn; "
+            f"star: what model.ckpt is from ({best_text(table)})",
+            fontsize=11,
+        )
     style.save_figure(figure, path)
 
 
@@ -102,6 +110,24 @@ def _lines(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
             label=label,
         )
         label = None
+
+
+def _mark_best(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
+    """A star where each fold's model is from, on lines of the validation."""
+    if not column.startswith("val_"):
+        return
+    for fold, epoch in best_epochs(table).items():
+        row = table[(table["fold"] == fold) & (table["epoch"] == epoch)]
+        axis.plot(
+            row["epoch"],
+            row[column],
+            linestyle="none",
+            marker="*",
+            markersize=15,
+            color=colour,
+            markeredgecolor="white",
+            zorder=3,
+        )
 
 
 def _stages(axis: Axes, table: pd.DataFrame) -> None:
