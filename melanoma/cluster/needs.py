@@ -97,7 +97,7 @@ def train(experiment: Experiment, *, attempt: int = 1, site: Site = ANY_SITE) ->
         "cpus_per_task": cpus,
         "gres": site.gres(training.gpus_per_node) if training.gpus_per_node else None,
         "slurm_partition": site.partition_for(training.gpus_per_node),
-        "slurm_extra": f"--signal=USR1@{SIGNAL_SECONDS}",
+        "slurm_extra": f"{site.extra} --signal=USR1@{SIGNAL_SECONDS}".strip(),
         **_tasks(training),
     }
 

@@ -18,11 +18,13 @@ class Site:
         partition: partition of CPU jobs; "" takes the cluster's default.
         gpu_partition: partition of GPU jobs; "" takes `partition`.
         gpu_type: type of GPU as SLURM names it, e.g. "h100"; "" takes any.
+        extra: further options of sbatch for all jobs, e.g. "--exclude=node7".
     """
 
     partition: str = ""
     gpu_partition: str = ""
     gpu_type: str = ""
+    extra: str = ""
 
     @classmethod
     def from_defaults(cls, defaults: Mapping[str, Any] | None) -> Site:
@@ -37,7 +39,8 @@ class Site:
             value = (defaults or {}).get(name)
             return str(getattr(value, "raw", value) or "").strip("'\"")
 
-        return cls(text("slurm_partition"), text("gpu_partition"), text("gpu_type"))
+        names = ("slurm_partition", "gpu_partition", "gpu_type", "slurm_extra")
+        return cls(*map(text, names))
 
     def gres(self, gpus: int) -> str:
         """The GRES request of `gpus` GPUs on each node."""

@@ -40,6 +40,8 @@ def srun(experiment: Experiment, here: Surroundings) -> list[str]:
     options = {
         "account": profile.account,
         "partition": asked["slurm_partition"],
+        "qos": asked.get("qos") or profile.qos,
+        "reservation": profile.reservation,
         "gres": asked["gres"],
         "nodes": training.nodes,
         "ntasks-per-node": max(training.gpus_per_node, 1),

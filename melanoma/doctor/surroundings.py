@@ -45,6 +45,8 @@ class Profile:
         status_command: squeue or sacct; "" leaves the choice to the executor.
         status_seconds: time from submission to the first status check.
         rules: resources that the user has set by hand, by rule.
+        qos: quality of service of all jobs, or "".
+        reservation: of all jobs, or "".
     """
 
     site: Site = field(default_factory=Site)
@@ -52,6 +54,8 @@ class Profile:
     status_command: str = ""
     status_seconds: int = 40
     rules: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    qos: str = ""
+    reservation: str = ""
 
 
 _TIME = re.compile(
@@ -119,6 +123,8 @@ def read_profile(path: Path) -> Profile:
             values.get("slurm-status-command") or "",
             int(values.get("slurm-init-seconds-before-status-checks") or 40),
             {name: _in_numbers(name, asked or {}) for name, asked in rules.items()},
+            qos=str(values.get("slurm-qos") or defaults.get("qos") or ""),
+            reservation=str(values.get("slurm-reservation") or ""),
         )
     except yaml.YAMLError as problem:
         raise InputError(yaml_fault(path, problem)) from None

@@ -13,7 +13,7 @@ import pytest
 
 from melanoma import cli, config, doctor
 from melanoma.cluster import Site
-from melanoma.doctor import probe, slurm
+from melanoma.doctor import deep, probe, slurm
 from melanoma.doctor.findings import Finding
 from melanoma.doctor.surroundings import (
     Answer,
@@ -189,6 +189,16 @@ def test_a_time_or_size_that_is_none_is_told(tmp_path, written) -> None:
     profile.write_text(f"set-resources:\n  train:\n    {written}\n")
     with pytest.raises(InputError, match=f"set-resources: train: {written.split(':')[0]}"):
         read_profile(profile)
+
+
+def test_quality_of_service_and_reservation_are_those_of_the_jobs(here, tmp_path) -> None:
+    profile = tmp_path / "config.yaml"
+    profile.write_text("slurm-qos: normal\nslurm-reservation: course\n")
+    command = deep.srun(
+        settings().experiment("fusion"), replace(here, profile=read_profile(profile))
+    )
+    assert {"--qos=normal", "--reservation=course"} <= set(command)
+    assert not any("qos" in word for word in deep.srun(settings().experiment("fusion"), here))
 
 
 def test_a_profile_that_is_named_must_be_there(tmp_path) -> None:
