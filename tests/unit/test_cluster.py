@@ -156,6 +156,14 @@ def test_site_decides_partition_and_type(
     assert predict["slurm_partition"] == partition
 
 
+def test_a_training_adds_its_signal_to_the_users_own_options() -> None:
+    site = Site.from_defaults({"slurm_extra": "'--exclude=node7'"})
+    assert (
+        needs.train(experiment(), site=site)["slurm_extra"] == "--exclude=node7 --signal=USR1@120"
+    )
+    assert needs.train(experiment())["slurm_extra"] == "--signal=USR1@120"
+
+
 def test_site_from_what_snakemake_makes_of_the_profile() -> None:
     lines = ["slurm_partition=short", "gpu_partition='all'", "gpu_type=h100", "mem_mb=5"]
     parsed = Resources.parse(lines, allow_expressions=True, defaults="full")
