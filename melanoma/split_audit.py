@@ -19,6 +19,8 @@ COLUMNS = ("fold", "quantity", "value", *PARTS, "all")
 NO_LESION_ID = "images without a lesion id"
 """The quantity that tells groups from known lesions."""
 
+SHARE_OF_SOURCE = "share of source"
+
 AGE_BANDS = (0, 20, 40, 60, 80, math.inf)
 """Bounds in years; a band holds its lower bound."""
 

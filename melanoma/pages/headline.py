@@ -14,7 +14,7 @@ from melanoma.isic import MELANOMA
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
 from melanoma.pages.numbers import NO_INTERVAL, counted, with_interval
 from melanoma.pages.plan import SUBSETS
-from melanoma.split_audit import NO_LESION_ID
+from melanoma.split_audit import NO_LESION_ID, SHARE_OF_SOURCE
 
 FIGURES = {
     "balanced_accuracy": "balanced accuracy",
@@ -141,13 +141,19 @@ def model_text(model: config.Model) -> str:
     """A model in words."""
     parts = []
     if model.image:
-        start = "ImageNet weights" if model.pretrained else "random weights"
-        parts.append(f"{model.backbone} from {start}")
+        parts.append(f"{model.backbone} from {_start_text(model)}")
     if model.metadata:
         fields = ", ".join(model.metadata_fields)
         how = " by metablock" if model.fusion == "metablock" else ""
         parts.append(f"metadata ({fields}){how}")
     return " with ".join(parts)
+
+
+def _start_text(model: config.Model) -> str:
+    """What the backbone's training started from."""
+    if not model.pretrained:
+        return "random weights"
+    return f"the weights {model.weights}" if model.weights else "ImageNet weights"
 
 
 def images_text(images: config.Images) -> str:
@@ -182,7 +188,10 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
     images, lesions, nameless = (
         int(str(first.loc[quantity, "train"])) for quantity in ("images", "lesions", NO_LESION_ID)
     )
-    parts = [f"trained on {_images_of_lesions(images, lesions, nameless)}"]
+    trained = _images_of_lesions(images, lesions, nameless)
+    if left_out := one.experiment.training.exclude_sources:
+        trained = _images_left(images, first, left_out)
+    parts = [f"trained on {trained}"]
     for subset, verb in (("val", "validated on"), ("test", "tested on")):
         size = one.metrics["n"].get(subset)
         if size:
@@ -190,6 +199,16 @@ def sizes_text(one: Evaluated, audit: pd.DataFrame) -> str:
     folds = audit["fold"].nunique()
     again = f" (the first of {folds} folds; validation is the union of all)" if folds > 1 else ""
     return f"{', '.join(parts[:-1])} and {parts[-1]}{again}. No lesion is in two parts."
+
+
+def _images_left(images: int, first: pd.DataFrame, left_out: Sequence[str]) -> str:
+    """The images of the training part that are trained on where sources are left out."""
+    of_source = first.index == SHARE_OF_SOURCE
+    shares = first[of_source & first["value"].isin(left_out)]["train"].astype(float)
+    return (
+        f"{round(images * (1 - shares.sum()))} of {counted(images, 'image')}, "
+        f"without {' and '.join(left_out)}"
+    )
 
 
 def _images_of_lesions(images: int, lesions: int, nameless: int) -> str:

@@ -93,6 +93,7 @@ def test_a_figure_without_interval_says_why_where_others_have_one():
         ({"model": {"image": False}}, ["metadata (age, sex, site)", "not used"]),
         ({"model": {"metadata": False, "pretrained": False}}, ["resnet50 from random weights"]),
         ({"model": {"fusion": "metablock"}}, ["by metablock"]),
+        ({"model": {"weights": "own/skin.pth"}}, ["resnet50 from the weights own/skin.pth"]),
         ({"images": {"hair_removal": "none", "size": 128}}, ["128 px, framing crop, hair left in"]),
         ({"training": {"exclude_sources": ["MSK"], "lr": 0.01}}, ["rate 0.01, without MSK"]),
     ],
@@ -114,6 +115,17 @@ def test_sizes_are_told_for_one_and_for_several_folds():
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
     once = pd.DataFrame({"fold": [0], "epoch": [0], "val_balanced_accuracy": [0.5]})
     assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
+
+
+def test_sizes_leave_out_the_sources_that_training_does():
+    shares = [("0", "share of source", name, share, "", "", "") for name, share in SHARES]
+    audit = pd.concat([AUDIT, pd.DataFrame(shares, columns=AUDIT.columns)])
+    one = _evaluated(training={"exclude_sources": ["BCN", "none"]})
+    words = "trained on 202 of 419 images, without BCN and none, validated on 91 and tested on 90"
+    assert headline.sizes_text(one, audit).startswith(words)
+
+
+SHARES = [("BCN", "0.436754"), ("HAM", "0.482101"), ("none", "0.081146")]
 
 
 def test_the_epoch_of_the_model_is_told():
