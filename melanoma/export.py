@@ -94,10 +94,16 @@ def describe(model: TrainedModel) -> dict[str, Any]:
 
 def _metadata_contract(encoder: MetadataEncoder) -> dict[str, Any]:
     entries: list[str] = []
+    never = "not in training, counts as missing"
     for field in encoder.fields:
+        unseen = encoder.unseen.get(field, ())
         if field == "age":
-            entries.append("age: (years, or age_median where missing, - age_mean) / age_deviation")
-        entries += [f"{field} is {value!r}: 1 or 0" for value in encoder.categories.get(field, ())]
+            told = "(years, or age_median where missing, - age_mean) / age_deviation"
+            entries.append(f"age: 0 ({never})" if field in unseen else f"age: {told}")
+        entries += [
+            f"{field} is {value!r}: " + (f"0 ({never})" if value in unseen else "1 or 0")
+            for value in encoder.categories.get(field, ())
+        ]
         entries.append(f"{field} is missing: 1 or 0")
     return {"encoder": encoder.to_dict(), "width": encoder.width, "entries": entries}
 

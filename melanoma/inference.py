@@ -136,8 +136,8 @@ def predict_files(
     good = result[result["error"] == ""]
     if gradcam_folder is not None and len(good):
         log.info("heat maps are in %s", gradcam_folder)
-    if len(good) and good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None):
-        _tell_of_missing_metadata(members)
+    if len(good):
+        _tell_of_metadata(members, good)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
 
@@ -155,15 +155,30 @@ def _load(models: Sequence[Path], device: str) -> list[_Member]:
     return members
 
 
-def _tell_of_missing_metadata(members: Sequence[_Member]) -> None:
-    used = {
-        field
-        for member in members
-        if member.model.experiment.model.metadata
-        for field in member.model.encoder.fields
-    }
-    if used:
+def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
+    """Say once what of the metadata no model uses, and what it never learnt to do without."""
+    using = [member.model for member in members if member.model.experiment.model.metadata]
+    used = {field for model in using for field in model.encoder.fields}
+    none = good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None)
+    if used and none:
         log.info("no metadata given: %s count as missing", ", ".join(sorted(used)))
+    ignored = sorted({told for model in using for told in model.encoder.ignored(good)})
+    if ignored:
+        log.warning("not in the training data, so taken as missing: %s", ", ".join(ignored))
+    gaps = sorted(
+        {
+            field
+            for model in using
+            if not model.experiment.training.metadata_dropout
+            for field in model.encoder.unlearnt_gaps(good)
+        }
+    )
+    if gaps:
+        log.warning(
+            "%s: missing here but never in the training data, and training.metadata_dropout was "
+            "0: predictions without it are arbitrary",
+            ", ".join(gaps),
+        )
 
 
 def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, float]:

@@ -84,6 +84,18 @@ def test_entries_follow_the_encoders_vector():
         assert entries[part][-1] == f"{field} is missing: 1 or 0"
 
 
+def test_entries_of_what_training_never_saw():
+    seen = explain_examples.catalogue().assign(age=np.nan, sex="male")
+    _, encoder, _ = explain_examples.fusion_model(trained_on=seen)
+    entries = export._metadata_contract(encoder)["entries"]
+    never = "0 (not in training, counts as missing)"
+    assert [entries[0], *entries[2:4]] == [
+        f"age: {never}",
+        f"sex is 'female': {never}",
+        "sex is 'male': 1 or 0",
+    ]
+
+
 def test_an_export_that_differs_is_not_written(tmp_path, monkeypatch):
     checkpoint = explain_examples.checkpoint(tmp_path / "model.ckpt", image=False)
     monkeypatch.setattr(export, "TOLERANCE", -1.0)

@@ -233,6 +233,29 @@ def test_missing_metadata_are_told_once(models, photographs, caplog):
     assert "count as missing" not in caplog.text
 
 
+def test_metadata_that_training_never_saw_change_nothing(photographs, tmp_path, caplog):
+    seen = explain_examples.catalogue().assign(age=np.nan, site="head/neck")
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE, trained_on=seen)
+    given = {"age": 55, "sex": "male", "site": "palms/soles"}
+    found = inference.predict_files(photographs, [model, model], metadata=given)
+    assert caplog.text.count("taken as missing: age, site 'palms/soles'") == 1
+    caplog.clear()
+    plain = inference.predict_files(photographs, [model], metadata={"sex": "male"})
+    assert "taken as missing" not in caplog.text
+    np.testing.assert_allclose(
+        found[list(isic.CLASSES)].astype(float), plain[list(isic.CLASSES)].astype(float), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(("dropout", "told"), [(0.0, True), (0.1, False)])
+def test_gaps_that_nothing_has_taught_are_told(photographs, tmp_path, caplog, dropout, told):
+    whole = explain_examples.catalogue().assign(sex="male")
+    path = tmp_path / "model.ckpt"
+    model = explain_examples.checkpoint(path, size=SIZE, trained_on=whole, metadata_dropout=dropout)
+    inference.predict_files(photographs[:1], [model], metadata={"age": 55})
+    assert ("sex: missing here but never" in caplog.text) == told
+
+
 @pytest.mark.parametrize(("likeliest", "told"), [("NV", True), ("MEL", False)])
 def test_two_answers_for_one_image_are_explained(models, photographs, likeliest, told):
     table = inference.predict_files(photographs, models)
