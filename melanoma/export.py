@@ -68,11 +68,11 @@ def describe(model: TrainedModel) -> dict[str, Any]:
 
     Returns:
         JSON-ready: classes in order of the output, preprocessing, metadata (the encoder and what
-        each entry of the vector means), experiment, recipe, decision (temperature, priors and
-        operating points where decision.json lies beside the checkpoint, else None), statement.
+        each entry of the vector means), experiment, recipe, decision (temperature, priors,
+        operating points and whether they hold for means over flips and quarter turns, "tta",
+        where decision.json lies beside the checkpoint, else None), statement.
     """
     settings = model.experiment
-    decision = model.path.parent / "decision.json"
     preprocessing = {
         **settings.images.model_dump(exclude={"shards"}),
         "pixels": "uint8 RGB [batch, size, size, 3], as melanoma.images.prepare gives them; "
@@ -88,8 +88,22 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "recipe": model.recipe,
         "epoch": model.epoch,
         "fold": model.fold,
-        "decision": files.read_json(decision) if decision.is_file() else None,
+        "decision": _decision_of(model),
     }
+
+
+def _decision_of(model: TrainedModel) -> dict[str, Any] | None:
+    path = model.path.parent / "decision.json"
+    if not path.is_file():
+        return None
+    decision: dict[str, Any] = {"tta": False} | files.read_json(path)
+    if decision["tta"]:
+        log.warning(
+            "%s holds for the mean over eight flips and quarter turns: the export predicts one "
+            "view, so give it all eight and average",
+            path,
+        )
+    return decision
 
 
 def _metadata_contract(encoder: MetadataEncoder) -> dict[str, Any]:

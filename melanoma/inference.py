@@ -70,6 +70,10 @@ class _Member:
     model: TrainedModel
     decision: Mapping[str, Any] | None
 
+    @property
+    def fitted_with_tta(self) -> bool:
+        return self.decision is not None and bool(self.decision["tta"])
+
 
 @dataclass(frozen=True)
 class _Pixels:
@@ -88,7 +92,7 @@ def predict_files(
     metadata: pd.DataFrame | Mapping[str, Any] | None = None,
     device: str = "cpu",
     operating_point: str | None = None,
-    tta: bool = False,
+    tta: bool | None = None,
     gradcam_folder: Path | None = None,
     method: str = "gradcam",
 ) -> pd.DataFrame:
@@ -102,7 +106,8 @@ def predict_files(
             or one mapping of age, sex and site for all images; what is not given is missing.
         device: where to compute, as torch names it.
         operating_point: which of decision.json's; None for its default.
-        tta: average over eight flips and quarter turns.
+        tta: average over eight flips and quarter turns; None for what each model's decision was
+            fitted with.
         gradcam_folder: gets one picture with heat maps per image, by the first model.
         method: of the heat maps.
 
@@ -120,6 +125,7 @@ def predict_files(
     found = find_images(paths)
     members = _load(models, device)
     point, threshold = _threshold(members, operating_point)
+    _warn_of_other_views(members, tta)
     names = _picture_names(found)
     parts = []
     progress = Progress("predicting")
@@ -153,6 +159,20 @@ def _load(models: Sequence[Path], device: str) -> list[_Member]:
     if not members:
         raise InputError("no model: name a checkpoint (results/training/…/model.ckpt)")
     return members
+
+
+def _warn_of_other_views(members: Sequence[_Member], tta: bool | None) -> None:
+    """Say that temperatures and thresholds are those of other probabilities."""
+    decided = [member for member in members if member.decision is not None]
+    others = [member for member in decided if tta is not None and member.fitted_with_tta != tta]
+    if others:
+        log.warning(
+            "%s was fitted %s test-time augmentation and is applied %s it: its thresholds reach "
+            "other sensitivities here",
+            others[0].model.path.parent / "decision.json",
+            "without" if tta else "with",
+            "with" if tta else "without",
+        )
 
 
 def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
@@ -273,7 +293,7 @@ def _predict_batch(
     read: Mapping[_Recipe, NDArray[np.uint8]],
     *,
     device: str,
-    tta: bool,
+    tta: bool | None,
 ) -> None:
     """Fill in the mean probabilities of the members, raw and, where all can, calibrated."""
     good = _good(table)
@@ -284,8 +304,9 @@ def _predict_batch(
     raw, calibrated = [], []
     for member in members:
         pixels = cast("Store", _Pixels(read[_recipe(member.model)][good]))
+        views = member.fitted_with_tta if tta is None else tta
         found = predict_store(
-            member.model, pixels, rows, list(rows["image"]), device=device, tta=tta
+            member.model, pixels, rows, list(rows["image"]), device=device, tta=views
         )
         raw.append(found[list(isic.CLASSES)].to_numpy(float))
         if member.decision is not None:

@@ -51,7 +51,7 @@ def test_onnx_gives_the_models_probabilities(folder, expected, caplog):
     assert properties["preprocessing"]["size"] == 32
     assert properties["preprocessing"]["hair_removal"] == "none"
     assert len(properties["metadata"]["entries"]) == properties["metadata"]["width"] == 14
-    assert properties["decision"] == {"temperature": 1.5}
+    assert properties["decision"] == {"temperature": 1.5, "tta": False}
     assert "no medical device" in properties["statement"]
     assert b"melanoma/export.py" not in target.read_bytes()
 
@@ -74,6 +74,14 @@ def test_metadata_alone_has_one_input(tmp_path):
     properties = {one.key: json.loads(one.value) for one in onnx.load(target).metadata_props}
     assert properties["preprocessing"] is None
     assert properties["decision"] is None
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_a_decision_of_averaged_views_is_told(tmp_path, caplog, tta):
+    checkpoint = explain_examples.checkpoint(tmp_path / "model.ckpt", image=False)
+    files.write_json(tmp_path / "decision.json", {"tta": tta})
+    assert export.describe(load_model(checkpoint))["decision"] == {"tta": tta}
+    assert ("all eight and average" in caplog.text) == tta
 
 
 def test_entries_follow_the_encoders_vector():

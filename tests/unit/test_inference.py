@@ -97,6 +97,39 @@ def test_several_models_are_averaged(models, photographs):
     assert table["threshold"].to_numpy() == pytest.approx(np.mean(thresholds))
 
 
+def _tables_by_views(photographs, model):
+    return [
+        inference.predict_files(photographs, [model], tta=tta)[list(isic.CLASSES)].astype(float)
+        for tta in (False, True)
+    ]
+
+
+@pytest.mark.parametrize("fitted", [False, True, None])
+def test_views_are_those_that_the_decision_was_fitted_with(
+    photographs, tmp_path, caplog, capsys, fitted
+):
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
+    one, eight = _tables_by_views(photographs, model)
+    assert np.abs(one - eight).to_numpy().max() > 1e-4
+    assert "test-time" not in caplog.text
+    decision = _decision(0) | {"tta": fitted}
+    files.write_json(
+        tmp_path / "decision.json", {k: v for k, v in decision.items() if v is not None}
+    )
+    found = inference.predict_files(photographs, [model])[list(isic.CLASSES)].astype(float)
+    np.testing.assert_allclose(found, eight if fitted else one, atol=1e-7)
+    assert "test-time" not in caplog.text
+    arguments = ["predict", str(photographs[0]), "--model", str(model), "--accelerator", "cpu"]
+    for option, wanted in (("--tta", True), ("--no-tta", False)):
+        assert main([*arguments, option, "--format", "json"]) == 0
+        told = capsys.readouterr()
+        raw = json.loads(told.out)["predictions"][0]["probabilities"]["raw"]
+        expected = (eight if wanted else one).iloc[0]
+        assert [raw[name] for name in isic.CLASSES] == pytest.approx(list(expected), abs=1e-6)
+        differs = wanted != bool(fitted)
+        assert ("test-time augmentation and is applied" in told.err) == differs
+
+
 def test_batches_change_nothing(models, photographs, monkeypatch):
     whole = inference.predict_files(photographs, models[:1])
     monkeypatch.setattr(inference, "_BATCH", 2)
