@@ -25,6 +25,21 @@ def test_undefined_figures_have_no_interval():
     assert interval(0.2, np.array([0.1, 0.2, np.nan]), 9, of_cases(10)) is not None
 
 
+@pytest.mark.parametrize("number", [1, 2, 1000])
+def test_a_figure_between_without_spread_has_no_interval(number):
+    assert interval(0.125, np.full(number, 0.125), 9, of_cases(40)) is None
+    assert interval(0.1, np.full(number, 0.1) + 1e-16, 9, of_cases(40)) is None
+
+
+def test_one_resample_is_no_spread():
+    assert interval(0.4, np.array([0.5]), 9, of_cases(40)) is None
+    assert plain_interval(0.4, np.array([0.5]), 9, groups=40) is None
+
+
+def test_what_rests_on_an_unknown_reach_has_no_interval():
+    assert interval(1.0, np.ones(100), 9, Support(40, float("nan"))) is None
+
+
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.99])
 def test_equals_wilsons_interval_for_independent_cases(share):
     error = np.sqrt(share * (1 - share) / 500)
