@@ -319,6 +319,15 @@ def test_melanoma_may_be_likeliest_and_below(models, photographs, answer, told):
     assert ("Below is no all-clear" in text) == told
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_threshold_is_claimed_for_one_model_alone(models, photographs, count):
+    table = inference.predict_files(photographs[:1], models[:count])
+    table["predicted"], table["melanoma"], table["threshold"] = "MEL", "no", 0.95
+    text = inference_output.render(table, "table", models=models[:count])
+    assert ("sensitivity tends to be higher" in text) == (count > 1)
+    assert ("on validation images by one model each" in text) == (count > 1)
+
+
 def test_every_number_says_which_it_is(models, photographs, tmp_path):
     table = inference.predict_files(photographs[:1], models[:1])
     table["predicted"], table["melanoma"], table["threshold"] = "MEL", "no", 0.95
