@@ -122,6 +122,21 @@ def test_files_are_read_by_the_rules(tmp_path):
         read_submission(path, ["a", "b", "c"])
 
 
+@pytest.mark.parametrize("ids", [["001", "010", "2"], ["NA", "nan", "x"], ["1", "2", "3"]])
+def test_ids_are_text_whatever_they_look_like(tmp_path, ids):
+    path = tmp_path / "submission.csv"
+    write_table(path, _valid().assign(image=ids))
+    assert list(read_submission(path, ids).index) == ids
+
+
+@pytest.mark.parametrize("gap", ["", "NaN", "NA"])
+def test_gaps_of_a_file_are_missing_values(tmp_path, gap):
+    path = tmp_path / "submission.csv"
+    write_table(path, _valid().astype({"BCC": object}).assign(BCC=["0.1", gap, "0.1"]))
+    with pytest.raises(InputError, match=r"image b, column BCC.*missing value"):
+        read_submission(path, ["a", "b", "c"])
+
+
 @pytest.mark.parametrize("content", [b"", b"\xff\xfe\x00image", b'image,MEL\n"a'])
 def test_unreadable_files_are_named(tmp_path, content):
     path = tmp_path / "submission.csv"
