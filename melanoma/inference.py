@@ -6,6 +6,7 @@ metadata from the encoder that it carries, the probabilities from `melanoma.pred
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -277,10 +278,20 @@ def _read_files(
 
 def _picture_names(found: Sequence[Path]) -> dict[str, str]:
     """Name of each file's picture: its own, numbered where two folders have one of that name."""
-    table = pd.DataFrame({"file": [str(p) for p in found], "name": [p.stem for p in found]})
-    number = table.groupby("name").cumcount() + 1
-    table["name"] = table["name"].where(number == 1, table["name"] + "-" + number.astype(str))
-    return dict(zip(table["file"], table["name"], strict=True))
+    names: dict[str, str] = {}
+    # Names that files have of their own are no numbered one's.
+    taken = {path.stem for path in found}
+    first = set(taken)
+    for path in found:
+        name = path.stem
+        if name in first:
+            first.remove(name)
+        else:
+            numbers = itertools.count(2)
+            name = next(n for n in (f"{path.stem}-{i}" for i in numbers) if n not in taken)
+            taken.add(name)
+        names[str(path)] = name
+    return names
 
 
 def _good(table: pd.DataFrame) -> list[int]:

@@ -257,6 +257,13 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
     assert names == ["a-2.png", "a.png"]
 
 
+def test_numbered_pictures_leave_other_names_alone():
+    found = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x-2.jpg"), Path("d/x.jpg"), Path("e/y.jpg")]
+    names = inference._picture_names(found)
+    assert list(names.values()) == ["x", "x-3", "x-2", "x-4", "y"]
+    assert list(names) == [str(path) for path in found]
+
+
 def test_missing_metadata_are_told_once(models, photographs, caplog):
     caplog.set_level("INFO")
     inference.predict_files(photographs, models)
