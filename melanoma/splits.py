@@ -86,8 +86,9 @@ def assign_splits(
         One row per image and fold, columns `COLUMNS`, sorted by fold and image.
 
     Raises:
-        InputError: no images, an image twice, fractions that leave nothing to train on, or a
-            diagnosis with fewer groups than there are kinds of parts.
+        InputError: no images, an image twice, fractions that leave nothing to train on, a
+            diagnosis with fewer groups than there are kinds of parts, or one that is missing from
+            a part since it is the commonest of no group.
     """
     _check_settings(folds, val_fraction, test_fraction)
     table = _with_groups(catalogue)
@@ -106,7 +107,9 @@ def assign_splits(
     else:
         parts = [_Part(1 / folds, least=1) for _ in range(folds)]
     fold_of = _deal(rest, parts, f"{seed} folds")
-    return _rows(table, test, fold_of, folds)
+    rows = _rows(table, test, fold_of, folds)
+    _check_coverage(rows, PARTS if test_fraction > 0 else PARTS[:2])
+    return rows
 
 
 def _check_settings(folds: int, val_fraction: float, test_fraction: float) -> None:
@@ -158,6 +161,23 @@ def _check_groups(groups: Sequence[_Group], needed: int) -> None:
             f"validation{' and test' if needed == 3 else ''}: {told}; "
             "add images or leave the diagnosis out of the ground truth"
         )
+
+
+def _check_coverage(rows: pd.DataFrame, parts: Sequence[str]) -> None:
+    """Refuse splits that lack a diagnosis: groups are dealt by their commonest one alone.
+
+    Training needs it in every fold, validation over all folds together.
+    """
+    folds = rows["fold"].nunique()
+    for diagnosis, own in rows.groupby("diagnosis"):
+        reached = own.groupby("split")["fold"].nunique()
+        for part in parts:
+            if reached.get(part, 0) < (folds if part == "train" else 1):
+                raise InputError(
+                    f"every diagnosis needs at least one image in {part}, but {diagnosis} has "
+                    "none there: its images are in groups that are mostly of other diagnoses; "
+                    "look for wrong lesion_id or diagnosis, or leave it out of the ground truth"
+                )
 
 
 def _deal(groups: Sequence[_Group], parts: Sequence[_Part], salt: str) -> dict[str, int]:

@@ -159,6 +159,21 @@ def test_classes_with_too_few_lesions(groups, test_fraction, message):
         assign_splits(few(groups), **{**HOLDOUT, "test_fraction": test_fraction})
 
 
+@pytest.mark.parametrize("folds", [1, 5])
+def test_a_diagnosis_in_mixed_groups_alone_is_not_lost_unseen(folds):
+    catalogue = few({"NV": 60})
+    mixed = few({"NV": 2, "DF": 1}).assign(lesion_id="HAM_0000001", image=["X0", "X1", "X2"])
+    table = pd.concat([catalogue, mixed], ignore_index=True)
+    with pytest.raises(InputError, match=r"every diagnosis needs at least one image in .*DF"):
+        assign_splits(table, **{**HOLDOUT, "folds": folds})
+    many = [
+        mixed.assign(lesion_id=f"L{i}", image=[f"X{i}-{j}" for j in range(3)]) for i in range(60)
+    ]
+    table = pd.concat([catalogue, *many], ignore_index=True)
+    splits = assign_splits(table, **{**HOLDOUT, "folds": folds})
+    assert set(splits.loc[splits["diagnosis"] == "DF", "split"]) == set(PARTS)
+
+
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
