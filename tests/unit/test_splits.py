@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melanoma import splits as splitting
 from melanoma.errors import InputError
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
@@ -95,6 +96,21 @@ def test_seed_decides_and_nothing_else_does():
     pd.testing.assert_frame_equal(assign_splits(other, **FIVE), splits)
     again = assign_splits(catalogue, **{**FIVE, "seed": 43})
     assert (again["split"] != splits["split"]).mean() > 0.1
+
+
+def test_lots_for_test_and_for_folds_are_drawn_apart(monkeypatch):
+    drawn: dict[str, set[str]] = {}
+    original = splitting._lot
+
+    def lot(salt, name):
+        drawn.setdefault(salt, set()).add(name)
+        return original(salt, name)
+
+    monkeypatch.setattr(splitting, "_lot", lot)
+    catalogue = few({"NV": 60})
+    found = assign_splits(catalogue, **HOLDOUT)
+    rest = found.loc[found["split"] != "test", "image"]
+    assert sorted(map(len, drawn.values())) == [len(rest), len(catalogue)]
 
 
 def test_groups_stay_whole_beyond_lesions():

@@ -59,6 +59,13 @@ def test_the_threshold_keeps_its_share_of_validation():
     assert choose_threshold(np.full(5, 3.0)).scale == 1.0
 
 
+@pytest.mark.parametrize("count", [2, 7, 10, 20, 39])
+def test_no_less_than_its_share_of_validation_is_kept(count):
+    scores = np.random.default_rng(count).normal(size=count)
+    kept = (scores <= choose_threshold(scores).threshold).mean()
+    assert 0.95 <= kept < 0.95 + 2 / count
+
+
 @pytest.mark.parametrize("scores", [[], [1.0, np.nan]])
 def test_a_threshold_needs_scores(scores):
     with pytest.raises(InputError, match="no threshold"):
