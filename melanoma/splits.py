@@ -173,8 +173,9 @@ def _check_coverage(rows: pd.DataFrame, parts: Sequence[str]) -> None:
         reached = own.groupby("split")["fold"].nunique()
         for part in parts:
             if reached.get(part, 0) < (folds if part == "train" else 1):
+                where = f"{part} of every fold" if part == "train" and folds > 1 else part
                 raise InputError(
-                    f"every diagnosis needs at least one image in {part}, but {diagnosis} has "
+                    f"every diagnosis needs at least one image in {where}, but {diagnosis} has "
                     "none there: its images are in groups that are mostly of other diagnoses; "
                     "look for wrong lesion_id or diagnosis, or leave it out of the ground truth"
                 )

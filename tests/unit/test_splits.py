@@ -176,18 +176,20 @@ def test_classes_with_too_few_lesions(groups, test_fraction, message):
 
 
 @pytest.mark.parametrize("folds", [1, 5])
-def test_a_diagnosis_in_mixed_groups_alone_is_not_lost_unseen(folds):
+@pytest.mark.parametrize("test_fraction", [0.0, 0.15])
+def test_a_diagnosis_in_mixed_groups_alone_is_not_lost_unseen(folds, test_fraction):
+    how = {**HOLDOUT, "folds": folds, "test_fraction": test_fraction}
     catalogue = few({"NV": 60})
     mixed = few({"NV": 2, "DF": 1}).assign(lesion_id="HAM_0000001", image=["X0", "X1", "X2"])
     table = pd.concat([catalogue, mixed], ignore_index=True)
     with pytest.raises(InputError, match=r"every diagnosis needs at least one image in .*DF"):
-        assign_splits(table, **{**HOLDOUT, "folds": folds})
+        assign_splits(table, **how)
     many = [
         mixed.assign(lesion_id=f"L{i}", image=[f"X{i}-{j}" for j in range(3)]) for i in range(60)
     ]
     table = pd.concat([catalogue, *many], ignore_index=True)
-    splits = assign_splits(table, **{**HOLDOUT, "folds": folds})
-    assert set(splits.loc[splits["diagnosis"] == "DF", "split"]) == set(PARTS)
+    splits = assign_splits(table, **how)
+    assert set(splits.loc[splits["diagnosis"] == "DF", "split"]) == set(splits["split"])
 
 
 @pytest.mark.parametrize(
