@@ -279,7 +279,11 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--site", help='e.g. "anterior torso"')
     parser.add_argument("--metadata", type=Path, help="CSV: image, age, sex, site")
     parser.add_argument("--operating-point", help="one of decision.json's; else its default")
-    parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
+    parser.add_argument(
+        "--tta",
+        action=argparse.BooleanOptionalAction,
+        help="average eight flips and rotations, or not; else as decision.json was fitted",
+    )
     parser.add_argument("--gradcam", type=_folder, help="folder for heat maps")
     parser.add_argument("--format", choices=("table", "csv", "json"), default="table")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")

@@ -68,11 +68,11 @@ def describe(model: TrainedModel) -> dict[str, Any]:
 
     Returns:
         JSON-ready: classes in order of the output, preprocessing, metadata (the encoder and what
-        each entry of the vector means), experiment, recipe, decision (temperature, priors and
-        operating points where decision.json lies beside the checkpoint, else None), statement.
+        each entry of the vector means), experiment, recipe, decision (temperature, priors,
+        operating points and whether they hold for means over flips and quarter turns, "tta",
+        where decision.json lies beside the checkpoint, else None), statement.
     """
     settings = model.experiment
-    decision = model.path.parent / "decision.json"
     preprocessing = {
         **settings.images.model_dump(exclude={"shards"}),
         "pixels": "uint8 RGB [batch, size, size, 3], as melanoma.images.prepare gives them; "
@@ -88,16 +88,36 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "recipe": model.recipe,
         "epoch": model.epoch,
         "fold": model.fold,
-        "decision": files.read_json(decision) if decision.is_file() else None,
+        "decision": _decision_of(model),
     }
+
+
+def _decision_of(model: TrainedModel) -> dict[str, Any] | None:
+    path = model.path.parent / "decision.json"
+    if not path.is_file():
+        return None
+    decision: dict[str, Any] = {"tta": False} | files.read_json(path)
+    if decision["tta"]:
+        log.warning(
+            "%s holds for the mean over eight flips and quarter turns: the export predicts one "
+            "view, so give it all eight and average",
+            path,
+        )
+    return decision
 
 
 def _metadata_contract(encoder: MetadataEncoder) -> dict[str, Any]:
     entries: list[str] = []
+    never = "not in training, counts as missing"
     for field in encoder.fields:
+        unseen = encoder.unseen.get(field, ())
         if field == "age":
-            entries.append("age: (years, or age_median where missing, - age_mean) / age_deviation")
-        entries += [f"{field} is {value!r}: 1 or 0" for value in encoder.categories.get(field, ())]
+            told = "(years, or age_median where missing, - age_mean) / age_deviation"
+            entries.append(f"age: 0 ({never})" if field in unseen else f"age: {told}")
+        entries += [
+            f"{field} is {value!r}: " + (f"0 ({never})" if value in unseen else "1 or 0")
+            for value in encoder.categories.get(field, ())
+        ]
         entries.append(f"{field} is missing: 1 or 0")
     return {"encoder": encoder.to_dict(), "width": encoder.width, "entries": entries}
 

@@ -6,6 +6,7 @@ metadata from the encoder that it carries, the probabilities from `melanoma.pred
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -70,6 +71,10 @@ class _Member:
     model: TrainedModel
     decision: Mapping[str, Any] | None
 
+    @property
+    def fitted_with_tta(self) -> bool:
+        return self.decision is not None and bool(self.decision["tta"])
+
 
 @dataclass(frozen=True)
 class _Pixels:
@@ -88,7 +93,7 @@ def predict_files(
     metadata: pd.DataFrame | Mapping[str, Any] | None = None,
     device: str = "cpu",
     operating_point: str | None = None,
-    tta: bool = False,
+    tta: bool | None = None,
     gradcam_folder: Path | None = None,
     method: str = "gradcam",
 ) -> pd.DataFrame:
@@ -102,7 +107,8 @@ def predict_files(
             or one mapping of age, sex and site for all images; what is not given is missing.
         device: where to compute, as torch names it.
         operating_point: which of decision.json's; None for its default.
-        tta: average over eight flips and quarter turns.
+        tta: average over eight flips and quarter turns; None for what each model's decision was
+            fitted with.
         gradcam_folder: gets one picture with heat maps per image, by the first model.
         method: of the heat maps.
 
@@ -122,6 +128,7 @@ def predict_files(
         check_images(metadata, [path.stem for path in found])
     members = _load(models, device)
     point, threshold = _threshold(members, operating_point)
+    _warn_of_other_views(members, tta)
     names = _picture_names(found)
     parts = []
     progress = Progress("predicting")
@@ -138,8 +145,8 @@ def predict_files(
     good = result[result["error"] == ""]
     if gradcam_folder is not None and len(good):
         log.info("heat maps are in %s", gradcam_folder)
-    if len(good) and good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None):
-        _tell_of_missing_metadata(members)
+    if len(good):
+        _tell_of_metadata(members, good)
     return _decide(result, point, threshold)[list(COLUMNS)]
 
 
@@ -157,15 +164,44 @@ def _load(models: Sequence[Path], device: str) -> list[_Member]:
     return members
 
 
-def _tell_of_missing_metadata(members: Sequence[_Member]) -> None:
-    used = {
-        field
-        for member in members
-        if member.model.experiment.model.metadata
-        for field in member.model.encoder.fields
-    }
-    if used:
+def _warn_of_other_views(members: Sequence[_Member], tta: bool | None) -> None:
+    """Say that temperatures and thresholds are those of other probabilities."""
+    decided = [member for member in members if member.decision is not None]
+    others = [member for member in decided if tta is not None and member.fitted_with_tta != tta]
+    if others:
+        log.warning(
+            "%s was fitted %s test-time augmentation and is applied %s it: its thresholds reach "
+            "other sensitivities here",
+            others[0].model.path.parent / "decision.json",
+            "without" if tta else "with",
+            "with" if tta else "without",
+        )
+
+
+def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
+    """Say once what of the metadata no model uses, and what it never learnt to do without."""
+    using = [member.model for member in members if member.model.experiment.model.metadata]
+    used = {field for model in using for field in model.encoder.fields}
+    none = good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None)
+    if used and none:
         log.info("no metadata given: %s count as missing", ", ".join(sorted(used)))
+    ignored = sorted({told for model in using for told in model.encoder.ignored(good)})
+    if ignored:
+        log.warning("not in the training data, so taken as missing: %s", ", ".join(ignored))
+    gaps = sorted(
+        {
+            field
+            for model in using
+            if not model.experiment.training.metadata_dropout
+            for field in model.encoder.unlearnt_gaps(good)
+        }
+    )
+    if gaps:
+        log.warning(
+            "%s: missing here but never in the training data, and training.metadata_dropout was "
+            "0: predictions without it are arbitrary",
+            ", ".join(gaps),
+        )
 
 
 def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, float]:
@@ -244,10 +280,20 @@ def _read_files(
 
 def _picture_names(found: Sequence[Path]) -> dict[str, str]:
     """Name of each file's picture: its own, numbered where two folders have one of that name."""
-    table = pd.DataFrame({"file": [str(p) for p in found], "name": [p.stem for p in found]})
-    number = table.groupby("name").cumcount() + 1
-    table["name"] = table["name"].where(number == 1, table["name"] + "-" + number.astype(str))
-    return dict(zip(table["file"], table["name"], strict=True))
+    names: dict[str, str] = {}
+    # Names that files have of their own are no numbered one's.
+    taken = {path.stem for path in found}
+    first = set(taken)
+    for path in found:
+        name = path.stem
+        if name in first:
+            first.remove(name)
+        else:
+            numbers = itertools.count(2)
+            name = next(n for n in (f"{path.stem}-{i}" for i in numbers) if n not in taken)
+            taken.add(name)
+        names[str(path)] = name
+    return names
 
 
 def _good(table: pd.DataFrame) -> list[int]:
@@ -260,7 +306,7 @@ def _predict_batch(
     read: Mapping[_Recipe, NDArray[np.uint8]],
     *,
     device: str,
-    tta: bool,
+    tta: bool | None,
 ) -> None:
     """Fill in the mean probabilities of the members, raw and, where all can, calibrated."""
     good = _good(table)
@@ -271,8 +317,9 @@ def _predict_batch(
     raw, calibrated = [], []
     for member in members:
         pixels = cast("Store", _Pixels(read[_recipe(member.model)][good]))
+        views = member.fitted_with_tta if tta is None else tta
         found = predict_store(
-            member.model, pixels, rows, list(rows["image"]), device=device, tta=tta
+            member.model, pixels, rows, list(rows["image"]), device=device, tta=views
         )
         raw.append(found[list(isic.CLASSES)].to_numpy(float))
         if member.decision is not None:

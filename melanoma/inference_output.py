@@ -130,6 +130,11 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
             f"Melanoma: yes where its calibrated probability is {first['threshold']:.3f} or more "
             f"({first['operating_point']})."
         )
+        if len(models) > 1:
+            notes.append(
+                "That is the mean of the models' thresholds, each chosen for one model alone: on "
+                "their averaged probability sensitivity tends to be higher and specificity lower."
+            )
     if _disagree(good):
         notes.append(
             "Where the likeliest class is another than the predicted one: the raw probability "
@@ -138,8 +143,9 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
     if _likeliest_yet_below(good):
         notes.append(
             "Melanoma can be the most probable class and still be below: the threshold is where "
-            f"{good['operating_point'].iloc[0]} was reached on validation images, not where "
-            "melanoma overtakes the other classes. Below is no all-clear."
+            f"{good['operating_point'].iloc[0]} was reached on validation images"
+            f"{' by one model each' if len(models) > 1 else ''}, "
+            "not where melanoma overtakes the other classes. Below is no all-clear."
         )
     failed = len(table) - len(good)
     if failed:

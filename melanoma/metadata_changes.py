@@ -8,6 +8,8 @@ the image it stands beside (Breiman 2001, "Random forests").
 from __future__ import annotations
 
 import hashlib
+import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -73,7 +75,7 @@ class Changed:
                     for name in ("images", "changes", "fields")
                 )
                 return cls(images, changes, fields, values["probabilities"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
             raise InputError(
                 f"{path}: not predictions under changed metadata ({error}); run rule "
                 "predict_changed again"

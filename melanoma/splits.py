@@ -86,8 +86,9 @@ def assign_splits(
         One row per image and fold, columns `COLUMNS`, sorted by fold and image.
 
     Raises:
-        InputError: no images, an image twice, fractions that leave nothing to train on, or a
-            diagnosis with fewer groups than there are kinds of parts.
+        InputError: no images, an image twice, fractions that leave nothing to train on, a
+            diagnosis with fewer groups than there are kinds of parts, or one that training lacks
+            since it is the commonest of no group.
     """
     _check_settings(folds, val_fraction, test_fraction)
     table = _with_groups(catalogue)
@@ -106,7 +107,9 @@ def assign_splits(
     else:
         parts = [_Part(1 / folds, least=1) for _ in range(folds)]
     fold_of = _deal(rest, parts, f"{seed} folds")
-    return _rows(table, test, fold_of, folds)
+    rows = _rows(table, test, fold_of, folds)
+    _check_training(rows)
+    return rows
 
 
 def _check_settings(folds: int, val_fraction: float, test_fraction: float) -> None:
@@ -158,6 +161,18 @@ def _check_groups(groups: Sequence[_Group], needed: int) -> None:
             f"validation{' and test' if needed == 3 else ''}: {told}; "
             "add images or leave the diagnosis out of the ground truth"
         )
+
+
+def _check_training(rows: pd.DataFrame) -> None:
+    """Refuse a diagnosis that some fold can't learn: groups are dealt by their commonest alone."""
+    folds = rows["fold"].nunique()
+    for diagnosis, own in rows.groupby("diagnosis"):
+        if own.loc[own["split"] == "train", "fold"].nunique() < folds:
+            raise InputError(
+                f"every diagnosis needs an image in training, in every fold, but {diagnosis} has "
+                "none there: its images are in groups that are mostly of other diagnoses; look "
+                "for wrong lesion_id or diagnosis, or leave it out of the ground truth"
+            )
 
 
 def _deal(groups: Sequence[_Group], parts: Sequence[_Part], salt: str) -> dict[str, int]:

@@ -18,6 +18,9 @@ Floats = NDArray[np.float64]
 KEPT = 0.95
 """Share of validation images, all of known diagnosis, that the threshold lets pass as known."""
 
+_MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
+"""Spellings of a missing probability."""
+
 _BELOW = 0.2
 """Highest value below the threshold, times 1/2: under the least possible largest of 8 shares."""
 
@@ -130,8 +133,10 @@ def read_submission(path: Path | str, images: Sequence[str]) -> pd.DataFrame:
         InputError: unreadable, a column of whole numbers or text, or a rule that is broken.
     """
     path = Path(path)
+    # An image may be called NA, or 001.
+    gaps = dict.fromkeys((*CLASSES, UNKNOWN), _MISSING)
     try:
-        table = pd.read_csv(path)
+        table = pd.read_csv(path, dtype={"image": "str"}, keep_default_na=False, na_values=gaps)
     except (OSError, UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
         raise InputError(f"{path}: not a readable CSV: {error}") from None
     checked = check_submission(table, images, [*CLASSES, UNKNOWN], str(path))

@@ -22,5 +22,6 @@ with job_log(snakemake.log[0]):
         trained,
         snakemake.params.loss,
         natural_counts=natural,
+        tta=snakemake.params.tta,
     )
     write_json(snakemake.output[0], decision)

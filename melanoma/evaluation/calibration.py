@@ -71,6 +71,7 @@ def fit_decision(
     loss: str,
     *,
     natural_counts: Mapping[str, int] | None = None,
+    tta: bool = False,
 ) -> dict[str, Any]:
     """Fit temperature, priors and operating points on validation predictions alone.
 
@@ -80,9 +81,11 @@ def fit_decision(
         train_counts: images of each class that were trained on.
         loss: training.loss; "weighted" implies equal priors, the others the trained ones.
         natural_counts: images of each class as they really occur; by default `train_counts`.
+        tta: whether the predictions are means over flips and quarter turns: the thresholds then
+            hold for such means alone.
 
     Returns:
-        JSON-ready: classes, temperature, prior_correction, priors {"trained", "natural"}
+        JSON-ready: classes, loss, tta, temperature, prior_correction, priors {"trained", "natural"}
         (class -> share), operating_points (name -> goal, target, threshold, sensitivity,
         specificity on validation), default (a name, or None), and validation (images, melanomas,
         and before/after: nll, brier, ece).
@@ -98,6 +101,7 @@ def fit_decision(
     decision: dict[str, Any] = {
         "classes": list(CLASSES),
         "loss": loss,
+        "tta": tta,
         "temperature": temperature,
         "prior_correction": correct,
         "priors": {

@@ -32,6 +32,8 @@ class _Priors(_Checked):
 
 class _Decision(_Checked):
     classes: list[str]
+    # Before it was noted it was not asked for either, as a rule.
+    tta: bool = False
     temperature: float = Field(gt=0.0, le=1e6)
     prior_correction: bool
     priors: _Priors

@@ -7,7 +7,9 @@ truth as often as it says, also where a classifier errs on one lesion or none
 (tests/benchmarks/coverage_of_intervals.py).
 
 Where nothing is wrong the bootstrap sees no spread at all. The interval is then one-sided and
-follows from how many groups the figure rests on (`Support`).
+follows from how many groups the figure rests on (`Support`). A figure between 0 and 1 without any
+spread, such as the balanced accuracy of a classifier that gives one answer to everything, gets no
+interval: that it would be the same with other lesions is not known, just not seen.
 """
 
 from __future__ import annotations
@@ -34,6 +36,9 @@ without covering more."""
 
 _LEAST_DEFINED = 0.5
 """Share of resamples in which a figure must be defined for an interval to be given."""
+
+_NO_SPREAD = 1e-9
+"""Standard error that is rounding alone."""
 
 _TAIL = (1.0 - LEVEL) / 2
 
@@ -114,10 +119,12 @@ def interval(point: float, replicates: Floats, freedom: float, support: Support)
 
     Returns:
         Lower and upper end; None where the figure is undefined, in half the resamples or more
-        too, or rests on one group.
+        too, rests on one group, or is the same in every resample without being 0 or 1.
     """
     error = _standard_error(point, replicates, support.groups)
-    if error is None:
+    if error is None or np.isnan(support.reach):
+        return None
+    if 0.0 < point < 1.0 and error < _NO_SPREAD:
         return None
     if point <= 0.0 or point >= 1.0:
         return (0.0, support.reach) if point <= 0.0 else (1.0 - support.reach, 1.0)
@@ -205,6 +212,8 @@ def plain_interval(
 def _standard_error(point: float, replicates: Floats, groups: int) -> float | None:
     defined = replicates[~np.isnan(replicates)]
     if np.isnan(point) or groups < 2 or len(defined) <= _LEAST_DEFINED * len(replicates):
+        return None
+    if len(defined) < 2:
         return None
     return float(defined.std())
 

@@ -28,8 +28,10 @@ _ORDERS = {
 """Variables whose parts have an order of their own."""
 
 LEAST_IMAGES = 50
+"""Below it no figure is given: chance alone would decide it."""
+
 LEAST_MELANOMAS = 10
-"""Below these no figure is given: chance alone would decide it."""
+"""With fewer melanomas, or fewer other images, no figure of melanoma is given."""
 
 FIGURES = (
     "balanced_accuracy",

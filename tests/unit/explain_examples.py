@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -58,15 +59,24 @@ def store(table: pd.DataFrame, side: int = SIDE) -> SimpleNamespace:
     )
 
 
-def fusion_model(*, image: bool = True, metadata: bool = True, backbone: str = "resnet18"):
+def fusion_model(
+    *,
+    image: bool = True,
+    metadata: bool = True,
+    backbone: str = "resnet18",
+    trained_on: pd.DataFrame | None = None,
+):
     settings = config.Model(backbone=backbone, pretrained=False, image=image, metadata=metadata)
-    encoder = MetadataEncoder.fit(catalogue(), settings.metadata_fields)
+    rows = catalogue() if trained_on is None else trained_on
+    encoder = MetadataEncoder.fit(rows, settings.metadata_fields)
     torch.manual_seed(0)
     model = FusionModel(settings, encoder.width).eval()
     return settings, encoder, model
 
 
-def checkpoint(path: Path, *, size: int = SIDE, seed: int = 0, **inputs: bool) -> Path:
+def checkpoint(
+    path: Path, *, size: int = SIDE, seed: int = 0, metadata_dropout: float = 0.1, **inputs: Any
+) -> Path:
     settings, encoder, model = fusion_model(**inputs)
     torch.manual_seed(seed)
     for parameter in model.classifier[-1].parameters():
@@ -75,7 +85,7 @@ def checkpoint(path: Path, *, size: int = SIDE, seed: int = 0, **inputs: bool) -
         name="fusion",
         images=config.Images(hair_removal="none", size=size),
         model=settings,
-        training=config.Training(),
+        training=config.Training(metadata_dropout=metadata_dropout),
     )
     provenance = checkpoints.Provenance(
         experiment, encoder, isic.CLASSES, {"size": size, "code": "abc"}, 0, "abc"

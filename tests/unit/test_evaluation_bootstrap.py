@@ -86,6 +86,19 @@ def test_no_resamples_no_intervals():
     assert set(found.per_class_intervals["f1"]) == {None}
 
 
+def test_one_answer_to_everything_has_no_sure_figure():
+    truth = np.repeat(np.arange(8), 10)
+    probabilities = np.full((80, 8), 0.02)
+    probabilities[:, 1] = 0.86
+    found = bootstrap.estimate(truth, probabilities, Resamples.by_group(np.arange(80), 200, 0))
+    assert found.figures["balanced_accuracy"] == 0.125
+    assert found.intervals["balanced_accuracy"] is None
+    assert found.intervals["macro_auroc"] is None
+    assert found.intervals["accuracy"] is not None
+    every = [found.intervals.values(), *found.per_class_intervals.values()]
+    assert all(low < high for ends in every for low, high in filter(None, ends))
+
+
 def test_freedom_counts_the_groups_that_decide():
     rng = np.random.default_rng(0)
     values = rng.normal(size=400)

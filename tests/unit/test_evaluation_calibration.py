@@ -203,3 +203,9 @@ def test_diagram_counts_every_row_once():
     assert (table["observed_low"] <= table["observed"] + 1e-12).all()
     assert (table["observed_high"] >= table["observed"] - 1e-12).all()
     assert table["probability"].between(table["low"], table["high"]).all()
+
+
+@pytest.mark.parametrize("tta", [False, True])
+def test_views_behind_the_predictions_are_noted(tta):
+    table, diagnoses, _ = _miscalibrated(1.0, balanced=False, rows=100)
+    assert fit_decision(table, diagnoses, COUNTS, "plain", tta=tta)["tta"] is tta

@@ -23,10 +23,17 @@ def test_a_decision_reads_back_as_it_was_written(decision, tmp_path):
     assert read_decision(path) == decision
 
 
+def test_decisions_of_before_views_were_noted_are_of_one(decision, tmp_path):
+    path = tmp_path / "decision.json"
+    path.write_text(json.dumps({key: value for key, value in decision.items() if key != "tta"}))
+    assert read_decision(path)["tta"] is False
+
+
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
         ("classes", CLASSES[::-1], "classes are"),
+        ("tta", "no", "tta: Input should be a valid boolean"),
         ("temperature", 0, "temperature: Input should be greater than 0"),
         ("temperature", "hot", "temperature: Input should be a valid number"),
         ("prior_correction", "no", "prior_correction: Input should be a valid boolean"),

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, t
 
 from melanoma.evaluation.intervals import (
     Spread,
@@ -23,6 +23,29 @@ def test_undefined_figures_have_no_interval():
     assert interval(0.2, np.array([0.2, np.nan, np.nan]), 9, of_cases(10)) is None
     assert plain_interval(0.2, np.array([0.2, np.nan, np.nan]), 9, groups=10) is None
     assert interval(0.2, np.array([0.1, 0.2, np.nan]), 9, of_cases(10)) is not None
+
+
+@pytest.mark.parametrize("number", [1, 2, 1000])
+def test_a_figure_between_without_spread_has_no_interval(number):
+    assert interval(0.125, np.full(number, 0.125), 9, of_cases(40)) is None
+    assert interval(0.1, np.full(number, 0.1) + 1e-16, 9, of_cases(40)) is None
+
+
+def test_freedom_is_never_more_than_the_groups_behind_a_figure_leave():
+    draws = 0.5 + 0.02 * np.array([-1.0, 1.0])
+    half = 0.02 * np.sqrt(1 + 1 / 4) * t.ppf(0.975, 4)
+    assert plain_interval(0.5, draws, 1e9, groups=5) == pytest.approx((0.5 - half, 0.5 + half))
+    few, many = (interval(0.5, draws, 1e9, of_cases(groups)) for groups in (6, 10**6))
+    assert few[1] - few[0] > 1.3 * (many[1] - many[0])
+
+
+def test_one_resample_is_no_spread():
+    assert interval(0.4, np.array([0.5]), 9, of_cases(40)) is None
+    assert plain_interval(0.4, np.array([0.5]), 9, groups=40) is None
+
+
+def test_what_rests_on_an_unknown_reach_has_no_interval():
+    assert interval(1.0, np.ones(100), 9, Support(40, float("nan"))) is None
 
 
 @pytest.mark.parametrize("share", [0.5, 0.8, 0.99])

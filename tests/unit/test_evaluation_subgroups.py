@@ -36,8 +36,9 @@ def test_labels_of_metadata():
 
 def test_each_part_is_judged_alone():
     table, judged = _judged()
+    calibrated = judge(examples.predictions(table, seed=7, temperature=3.0), table)
     found = subgroups.subgroup_table(
-        judged, judged, subgroups.labels(table), 0.3, resamples=40, seed=0
+        judged, calibrated, subgroups.labels(table), 0.3, resamples=40, seed=0
     )
     rows = found.set_index(["variable", "part"])
     for variable in ("sex", "age", "site", "source", "metadata"):
@@ -48,7 +49,10 @@ def test_each_part_is_judged_alone():
     for name in subgroups.FIGURES[:4]:
         assert row[name] == pytest.approx(alone.headline[name][0])
         assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
-    melanoma, called = judged.of_class("MEL")[chosen], judged.probability_of("MEL")[chosen] >= 0.3
+    melanoma = judged.of_class("MEL")[chosen]
+    called, by_raw = (one.probability_of("MEL")[chosen] >= 0.3 for one in (calibrated, judged))
+    assert called[melanoma].mean() != by_raw[melanoma].mean()
+    assert called[~melanoma].mean() != by_raw[~melanoma].mean()
     assert row["sensitivity_at_point"] == pytest.approx(called[melanoma].mean())
     assert row["specificity_at_point"] == pytest.approx((~called[~melanoma]).mean())
     assert row["groups"] == table["group"][chosen].nunique()
@@ -79,17 +83,24 @@ def test_small_parts_are_suppressed():
     assert small["images"] == subgroups.LEAST_IMAGES - 1
 
 
-def test_few_melanomas_hide_melanoma_figures_alone():
-    table, judged = _judged()
+@pytest.mark.parametrize("few_are", ["melanomas", "others"])
+@pytest.mark.parametrize("count", [5, 10])
+def test_few_melanomas_hide_melanoma_figures_alone(few_are, count):
+    table, judged = _judged(600)
     parts = pd.DataFrame({"image": table["image"], "kind": "rest"}).set_index("image")
-    others = table["diagnosis"] != "MEL"
-    parts.loc[(others & (np.arange(len(table)) % 2 == 0)).to_numpy(), "kind"] = "few"
+    melanoma = (table["diagnosis"] == "MEL").to_numpy()
+    few, many = (~melanoma, melanoma) if few_are == "melanomas" else (melanoma, ~melanoma)
+    chosen = few & (np.arange(len(table)) % 2 == 0)
+    chosen[np.flatnonzero(many)[:count]] = True
+    parts.loc[chosen, "kind"] = "few"
     found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=10, seed=0)
-    few = found.set_index("part").loc["few"]
-    assert "melanoma" in few["suppressed"]
-    assert not np.isnan(few["balanced_accuracy"])
-    assert np.isnan(few["melanoma_auroc"])
-    assert np.isnan(few["sensitivity_at_point"])
+    row = found.set_index("part").loc["few"]
+    hidden = ["melanoma_auroc", "melanoma_sensitivity"]
+    hidden += ["sensitivity_at_point", "specificity_at_point"]
+    enough = count >= subgroups.LEAST_MELANOMAS
+    assert ("melanoma" in row["suppressed"]) != enough
+    assert row[["balanced_accuracy", "macro_auroc"]].notna().all()
+    assert list(row[hidden].notna()) == [enough] * 4
 
 
 def test_images_with_odd_names_keep_their_skin_tone(tmp_path):

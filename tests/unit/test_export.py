@@ -51,7 +51,7 @@ def test_onnx_gives_the_models_probabilities(folder, expected, caplog):
     assert properties["preprocessing"]["size"] == 32
     assert properties["preprocessing"]["hair_removal"] == "none"
     assert len(properties["metadata"]["entries"]) == properties["metadata"]["width"] == 14
-    assert properties["decision"] == {"temperature": 1.5}
+    assert properties["decision"] == {"temperature": 1.5, "tta": False}
     assert "no medical device" in properties["statement"]
     assert b"melanoma/export.py" not in target.read_bytes()
 
@@ -76,12 +76,32 @@ def test_metadata_alone_has_one_input(tmp_path):
     assert properties["decision"] is None
 
 
+@pytest.mark.parametrize("tta", [False, True])
+def test_a_decision_of_averaged_views_is_told(tmp_path, caplog, tta):
+    checkpoint = explain_examples.checkpoint(tmp_path / "model.ckpt", image=False)
+    files.write_json(tmp_path / "decision.json", {"tta": tta})
+    assert export.describe(load_model(checkpoint))["decision"] == {"tta": tta}
+    assert ("all eight and average" in caplog.text) == tta
+
+
 def test_entries_follow_the_encoders_vector():
     _, encoder, _ = explain_examples.fusion_model()
     entries = export._metadata_contract(encoder)["entries"]
     for field, part in encoder.field_slices.items():
         assert all(entry.startswith(field) for entry in entries[part])
         assert entries[part][-1] == f"{field} is missing: 1 or 0"
+
+
+def test_entries_of_what_training_never_saw():
+    seen = explain_examples.catalogue().assign(age=np.nan, sex="male")
+    _, encoder, _ = explain_examples.fusion_model(trained_on=seen)
+    entries = export._metadata_contract(encoder)["entries"]
+    never = "0 (not in training, counts as missing)"
+    assert [entries[0], *entries[2:4]] == [
+        f"age: {never}",
+        f"sex is 'female': {never}",
+        "sex is 'male': 1 or 0",
+    ]
 
 
 def test_an_export_that_differs_is_not_written(tmp_path, monkeypatch):

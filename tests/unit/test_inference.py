@@ -97,6 +97,39 @@ def test_several_models_are_averaged(models, photographs):
     assert table["threshold"].to_numpy() == pytest.approx(np.mean(thresholds))
 
 
+def _tables_by_views(photographs, model):
+    return [
+        inference.predict_files(photographs, [model], tta=tta)[list(isic.CLASSES)].astype(float)
+        for tta in (False, True)
+    ]
+
+
+@pytest.mark.parametrize("fitted", [False, True, None])
+def test_views_are_those_that_the_decision_was_fitted_with(
+    photographs, tmp_path, caplog, capsys, fitted
+):
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
+    one, eight = _tables_by_views(photographs, model)
+    assert np.abs(one - eight).to_numpy().max() > 1e-4
+    assert "test-time" not in caplog.text
+    decision = _decision(0) | {"tta": fitted}
+    files.write_json(
+        tmp_path / "decision.json", {k: v for k, v in decision.items() if v is not None}
+    )
+    found = inference.predict_files(photographs, [model])[list(isic.CLASSES)].astype(float)
+    np.testing.assert_allclose(found, eight if fitted else one, atol=1e-7)
+    assert "test-time" not in caplog.text
+    arguments = ["predict", str(photographs[0]), "--model", str(model), "--accelerator", "cpu"]
+    for option, wanted in (("--tta", True), ("--no-tta", False)):
+        assert main([*arguments, option, "--format", "json"]) == 0
+        told = capsys.readouterr()
+        raw = json.loads(told.out)["predictions"][0]["probabilities"]["raw"]
+        expected = (eight if wanted else one).iloc[0]
+        assert [raw[name] for name in isic.CLASSES] == pytest.approx(list(expected), abs=1e-6)
+        differs = wanted != bool(fitted)
+        assert ("test-time augmentation and is applied" in told.err) == differs
+
+
 def test_batches_change_nothing(models, photographs, monkeypatch):
     whole = inference.predict_files(photographs, models[:1])
     monkeypatch.setattr(inference, "_BATCH", 2)
@@ -263,6 +296,13 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
     assert names == ["a-2.png", "a.png"]
 
 
+def test_numbered_pictures_leave_other_names_alone():
+    found = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x-2.jpg"), Path("d/x.jpg"), Path("e/y.jpg")]
+    names = inference._picture_names(found)
+    assert list(names.values()) == ["x", "x-3", "x-2", "x-4", "y"]
+    assert list(names) == [str(path) for path in found]
+
+
 def test_missing_metadata_are_told_once(models, photographs, caplog):
     caplog.set_level("INFO")
     inference.predict_files(photographs, models)
@@ -270,6 +310,29 @@ def test_missing_metadata_are_told_once(models, photographs, caplog):
     caplog.clear()
     inference.predict_files(photographs, models, metadata={"age": 40})
     assert "count as missing" not in caplog.text
+
+
+def test_metadata_that_training_never_saw_change_nothing(photographs, tmp_path, caplog):
+    seen = explain_examples.catalogue().assign(age=np.nan, site="head/neck")
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE, trained_on=seen)
+    given = {"age": 55, "sex": "male", "site": "palms/soles"}
+    found = inference.predict_files(photographs, [model, model], metadata=given)
+    assert caplog.text.count("taken as missing: age, site 'palms/soles'") == 1
+    caplog.clear()
+    plain = inference.predict_files(photographs, [model], metadata={"sex": "male"})
+    assert "taken as missing" not in caplog.text
+    np.testing.assert_allclose(
+        found[list(isic.CLASSES)].astype(float), plain[list(isic.CLASSES)].astype(float), atol=1e-7
+    )
+
+
+@pytest.mark.parametrize(("dropout", "told"), [(0.0, True), (0.1, False)])
+def test_gaps_that_nothing_has_taught_are_told(photographs, tmp_path, caplog, dropout, told):
+    whole = explain_examples.catalogue().assign(sex="male")
+    path = tmp_path / "model.ckpt"
+    model = explain_examples.checkpoint(path, size=SIZE, trained_on=whole, metadata_dropout=dropout)
+    inference.predict_files(photographs[:1], [model], metadata={"age": 55})
+    assert ("sex: missing here but never" in caplog.text) == told
 
 
 @pytest.mark.parametrize(("likeliest", "told"), [("NV", True), ("MEL", False)])
@@ -300,6 +363,15 @@ def test_melanoma_may_be_likeliest_and_below(models, photographs, answer, told):
     table[f"{likeliest}_calibrated"] = 0.9
     text = inference_output.render(table, "table", models=models[:1])
     assert ("Below is no all-clear" in text) == told
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_threshold_is_claimed_for_one_model_alone(models, photographs, count):
+    table = inference.predict_files(photographs[:1], models[:count])
+    table["predicted"], table["melanoma"], table["threshold"] = "MEL", "no", 0.95
+    text = inference_output.render(table, "table", models=models[:count])
+    assert ("sensitivity tends to be higher" in text) == (count > 1)
+    assert ("on validation images by one model each" in text) == (count > 1)
 
 
 def test_every_number_says_which_it_is(models, photographs, tmp_path):

@@ -59,6 +59,56 @@ def test_missing_row_is_what_a_patient_without_metadata_gets():
     assert encoder.missing_row[-1] == 1
 
 
+def test_what_training_never_saw_is_encoded_as_missing():
+    encoder = MetadataEncoder.fit(TABLE.assign(age=np.nan), ALL)
+    rows = pd.DataFrame({"age": 55.0, "sex": "male", "site": ["head/neck", "palms/soles", ""]})
+    found = encoder.encode(rows)
+    np.testing.assert_array_equal(found[:, :2], [[0, 1]] * 3)
+    np.testing.assert_array_equal(found[1], found[2])
+    assert found[0, 5 + isic.SITES.index("head/neck")] == 1
+    assert encoder.ignored(rows) == ["age", "site 'palms/soles'"]
+    assert encoder.ignored(rows.assign(age=np.nan, site="")) == []
+
+
+def test_nothing_seen_in_training_is_encoded_otherwise():
+    encoder = MetadataEncoder.fit(TABLE, ALL)
+    assert encoder.ignored(TABLE) == []
+    np.testing.assert_array_equal(encoder.encode(TABLE)[:, [1, 4, 13]].sum(axis=0), [1, 1, 1])
+
+
+@pytest.mark.parametrize("name", ALL)
+def test_gaps_that_training_had_none_of_are_named(name):
+    whole = TABLE.assign(age=[30.0, 40.0, 50.0, 70.0], sex="male", site="head/neck")
+    encoder = MetadataEncoder.fit(whole, ALL)
+    gap = whole.assign(**{name: np.nan if name == "age" else ""})
+    assert encoder.unlearnt_gaps(whole) == []
+    assert encoder.unlearnt_gaps(gap) == [name]
+    assert MetadataEncoder.fit(TABLE, ALL).unlearnt_gaps(gap) == []
+
+
+def test_ages_that_differ_by_rounding_alone_teach_nothing():
+    equal = pd.DataFrame({"age": [0.1, 0.1, 0.1, np.nan]})
+    assert 0 < np.std(equal["age"][:3].to_numpy()) < 1e-16
+    encoder = MetadataEncoder.fit(equal, ["age"])
+    assert encoder.age_deviation == 1.0
+    assert np.abs(encoder.encode(pd.DataFrame({"age": [0.1, 60.0, np.nan]}))).max() <= 1
+    # All rows are encoded alike, in training too: a gap is nothing new.
+    encoder = MetadataEncoder.fit(equal[:3], ["age"])
+    assert encoder.unlearnt_gaps(equal) == []
+
+
+def test_encoders_of_before_this_was_noted():
+    values = MetadataEncoder.fit(TABLE, ALL).to_dict()
+    del values["unseen"]
+    every = TABLE.assign(site=isic.SITES[:4])
+    old = MetadataEncoder.from_dict(values)
+    np.testing.assert_array_equal(old.encode(every)[:, 5:9], np.eye(4))
+    values = MetadataEncoder.fit(TABLE.assign(age=np.nan), ALL).to_dict()
+    del values["unseen"]
+    old = MetadataEncoder.from_dict(values)
+    np.testing.assert_array_equal(old.encode(TABLE)[:, :2], [[0, 1]] * 4)
+
+
 def test_round_trip_through_plain_values():
     encoder = MetadataEncoder.fit(TABLE, ALL)
     again = MetadataEncoder.from_dict(encoder.to_dict())

@@ -120,6 +120,19 @@ def test_files_that_are_something_else(tmp_path, content):
         Changed.read(path)
 
 
+def test_truncated_and_changed_files_are_named(tmp_path):
+    path = tmp_path / "c.npz"
+    changed = Changed(("b", "a"), (AS_IT_IS,), (ALL_FIELDS,), np.ones((1, 2, 8), np.float32))
+    changed.write(path)
+    whole = path.read_bytes()
+    spoilt = [whole[: len(whole) * part // 8] for part in range(8)]
+    spoilt.append(whole.replace(np.float32(1).tobytes(), np.float32(2).tobytes()))
+    for content in spoilt:
+        path.write_bytes(content)
+        with pytest.raises(InputError, match="not predictions under changed metadata"):
+            Changed.read(path)
+
+
 def test_probabilities_are_rows_that_add_up(store, catalogue, tmp_path):
     trained = saved(tmp_path / "model.ckpt", catalogue)
     found = predict_changed(trained, store, catalogue, store.images)

@@ -4,6 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from melanoma import splits as splitting
 from melanoma.errors import InputError
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
@@ -97,6 +98,21 @@ def test_seed_decides_and_nothing_else_does():
     assert (again["split"] != splits["split"]).mean() > 0.1
 
 
+def test_lots_for_test_and_for_folds_are_drawn_apart(monkeypatch):
+    drawn: dict[str, set[str]] = {}
+    original = splitting._lot
+
+    def lot(salt, name):
+        drawn.setdefault(salt, set()).add(name)
+        return original(salt, name)
+
+    monkeypatch.setattr(splitting, "_lot", lot)
+    catalogue = few({"NV": 60})
+    found = assign_splits(catalogue, **HOLDOUT)
+    rest = found.loc[found["split"] != "test", "image"]
+    assert sorted(map(len, drawn.values())) == [len(rest), len(catalogue)]
+
+
 def test_groups_stay_whole_beyond_lesions():
     catalogue = make_catalogue(4000)
     own = catalogue["lesion_id"].where(catalogue["lesion_id"] != "", catalogue["image"])
@@ -157,6 +173,31 @@ def test_rare_classes_are_in_every_part(count, test_fraction):
 def test_classes_with_too_few_lesions(groups, test_fraction, message):
     with pytest.raises(InputError, match=message):
         assign_splits(few(groups), **{**HOLDOUT, "test_fraction": test_fraction})
+
+
+@pytest.mark.parametrize("folds", [1, 5])
+@pytest.mark.parametrize("test_fraction", [0.0, 0.15])
+def test_a_diagnosis_in_mixed_groups_alone_is_not_lost_unseen(folds, test_fraction):
+    how = {**HOLDOUT, "folds": folds, "test_fraction": test_fraction}
+    catalogue = few({"NV": 60})
+    mixed = few({"NV": 2, "DF": 1}).assign(lesion_id="HAM_0000001", image=["X0", "X1", "X2"])
+    table = pd.concat([catalogue, mixed], ignore_index=True)
+    refused = 0
+    for seed in range(20):
+        try:
+            rare = assign_splits(table, **{**how, "seed": seed}).query("diagnosis == 'DF'")
+        except InputError as error:
+            assert "in training, in every fold, but DF has none there" in str(error)
+            refused += 1
+        else:
+            assert set(rare.loc[rare["split"] == "train", "fold"]) == set(range(folds))
+    assert refused == 20 if folds > 1 else 0 < refused < 20
+    many = [
+        mixed.assign(lesion_id=f"L{i}", image=[f"X{i}-{j}" for j in range(3)]) for i in range(60)
+    ]
+    table = pd.concat([catalogue, *many], ignore_index=True)
+    splits = assign_splits(table, **how)
+    assert set(splits.loc[splits["diagnosis"] == "DF", "split"]) == set(splits["split"])
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,13 @@ def test_the_threshold_keeps_its_share_of_validation():
     assert choose_threshold(np.full(5, 3.0)).scale == 1.0
 
 
+@pytest.mark.parametrize("count", [2, 7, 10, 20, 39])
+def test_no_less_than_its_share_of_validation_is_kept(count):
+    scores = np.random.default_rng(count).normal(size=count)
+    kept = (scores <= choose_threshold(scores).threshold).mean()
+    assert 0.95 <= kept < 0.95 + 2 / count
+
+
 @pytest.mark.parametrize("scores", [[], [1.0, np.nan]])
 def test_a_threshold_needs_scores(scores):
     with pytest.raises(InputError, match="no threshold"):
@@ -119,6 +126,21 @@ def test_files_are_read_by_the_rules(tmp_path):
     )
     write_table(path, _valid().assign(UNK=0))
     with pytest.raises(InputError, match="column UNK holds whole numbers"):
+        read_submission(path, ["a", "b", "c"])
+
+
+@pytest.mark.parametrize("ids", [["001", "010", "2"], ["NA", "nan", "x"], ["1", "2", "3"]])
+def test_ids_are_text_whatever_they_look_like(tmp_path, ids):
+    path = tmp_path / "submission.csv"
+    write_table(path, _valid().assign(image=ids))
+    assert list(read_submission(path, ids).index) == ids
+
+
+@pytest.mark.parametrize("gap", ["", "NaN", "NA"])
+def test_gaps_of_a_file_are_missing_values(tmp_path, gap):
+    path = tmp_path / "submission.csv"
+    write_table(path, _valid().astype({"BCC": object}).assign(BCC=["0.1", gap, "0.1"]))
+    with pytest.raises(InputError, match=r"image b, column BCC.*missing value"):
         read_submission(path, ["a", "b", "c"])
 
 

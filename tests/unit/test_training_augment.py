@@ -99,6 +99,15 @@ def test_grey_keeps_its_hue_and_saturation():
     assert colours.std() > 0.02
 
 
+def test_hidden_metadata_have_nothing_to_do_with_the_images_changes():
+    rows = torch.arange(5000)
+    changed = augmentation(0.3).metadata(torch.ones(5000, 5), rows, 0)
+    hidden = torch.stack([changed[:, part.start] != 1 for part in SLICES.values()])
+    drawn = uniforms(rows, 9, seed=1, epoch=0)
+    together = torch.corrcoef(torch.cat([hidden.float(), drawn.T]))[:2, 2:]
+    assert together.abs().max() < 0.06
+
+
 @pytest.mark.parametrize("chance", [0.0, 0.3])
 def test_metadata_fields_are_dropped_whole(chance):
     metadata = torch.ones(5000, 5)

@@ -84,6 +84,23 @@ def test_learning_rates_follow_the_schedule():
     assert made.lr_of(-1) == made.schedule.lr_at(13, 5)
 
 
+def _dropout_of(rank, epoch=0, seed=42):
+    made = module(seed=seed)
+    made.setup("fit")
+    made._trainer.global_rank, made._trainer.current_epoch = rank, epoch
+    made._trainer.strategy = SimpleNamespace(model=None)
+    made.on_train_epoch_start()
+    return torch.rand(1000)
+
+
+def test_dropout_is_drawn_for_each_seed_epoch_and_rank():
+    torch.testing.assert_close(_dropout_of(0), _dropout_of(0), atol=0, rtol=0)
+    drawn = [_dropout_of(0), _dropout_of(1), _dropout_of(0, 1), _dropout_of(1, 1)]
+    drawn.append(_dropout_of(0, seed=43))
+    together = torch.corrcoef(torch.stack(drawn)).fill_diagonal_(0)
+    assert together.abs().max() < 0.15
+
+
 @pytest.mark.parametrize(("start_epoch", "frozen"), [(0, True), (1, False)])
 def test_the_first_epoch_decides_what_is_frozen_at_first(start_epoch, frozen):
     made = module(start_epoch)

@@ -47,8 +47,23 @@ def test_key_follows_what_decides_the_result(data, tmp_path):
         training_examples.job(data, tmp_path, model={"metadata": False}),
     ]
     assert len({key, *(resume_key(job) for job in others)}) == 6
-    base.splits.write_text(base.splits.read_text().replace("val", "train"))
-    assert resume_key(base) != key
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("splits.csv", "val", "train"),
+        ("train.csv", ",female,", ",male,"),
+        ("none-crop-32.json", '"sha256": "', '"sha256": "0'),
+    ],
+)
+def test_key_follows_what_is_in_the_files(data, tmp_path, file, old, new):
+    job = training_examples.job(data, tmp_path)
+    key = resume_key(job)
+    text = (data / file).read_text()
+    assert old in text
+    (data / file).write_text(text.replace(old, new))
+    assert resume_key(job) != key
 
 
 def start(path, epochs, rank=0):

@@ -14,6 +14,7 @@ from melanoma.training import bookkeeping, run, starts
 from melanoma.training.checkpoints import load_model
 from melanoma.training.module import Classifier, NonFiniteLossError
 from melanoma.training.run import train
+from melanoma.training.stages import Schedule
 
 METADATA_ONLY = {"image": False}
 FAST = {"max_epochs": 4, "lr": 1e-2}
@@ -145,6 +146,23 @@ def test_patience_ends_training_and_survives_a_restart(data, tmp_path, monkeypat
     again = train(broken)
     assert (again.epochs, again.best_epoch) == (undisturbed.epochs, undisturbed.best_epoch)
     training_examples.assert_same_weights(whole.output / "model.ckpt", broken.output / "model.ckpt")
+
+
+@pytest.mark.parametrize(("freeze", "stops"), [(0, 3), (1, 3), (2, 3), (3, 4), (5, 6)])
+def test_patience_begins_with_stage_two(tmp_path, freeze, stops):
+    """The best epoch is 1; patience is 2."""
+    folder = starts.ResumeFolder(tmp_path, 0)
+    kept = bookkeeping.Bookkeeping(folder, None, tmp_path)
+    settings = training_examples.experiment(
+        None, {"max_epochs": 20, "freeze_epochs": freeze, "patience": 2}
+    )
+    module = SimpleNamespace(settings=settings.training, schedule=Schedule.of(settings, 5))
+    for epoch in range(1, 20):
+        kept.best_epoch = 1
+        kept._decide(None, module, epoch)
+        if kept.stopped_early:
+            break
+    assert epoch == stops
 
 
 def test_killed_between_the_end_and_its_results(data, tmp_path, monkeypatch):

@@ -114,6 +114,12 @@ def test_folds_predict_every_image_once(folds_run):
         assert not folds[0]["MEL"].equals(folds[1]["MEL"])
 
 
+def test_decisions_note_the_views_they_are_fitted_on(folds_run, finished_run):
+    for results, tta in ((folds_run, True), (finished_run / "results", False)):
+        (decision, *_) = results.glob("training/fusion/fold*/decision.json")
+        assert json.loads(decision.read_text())["tta"] is tta
+
+
 def test_folds_are_compared_and_metadata_weighed(folds_run):
     table = pd.read_csv(folds_run / "evaluation/comparison.csv")
     assert list(table["experiment"].unique()) == ["fusion", "metadata_only"]

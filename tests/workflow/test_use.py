@@ -34,6 +34,9 @@ def encode(patient):
     vector = []
     for field in encoder["fields"]:
         value = patient[field]
+        unseen = encoder["unseen"][field]
+        if value in unseen or field in unseen:
+            value = None
         if field == "age":
             age = encoder["age_median"] if value is None else value
             vector += [(age - encoder["age_mean"]) / encoder["age_deviation"], value is None]

@@ -98,6 +98,7 @@ rule calibrate:
         ),
         loss=lambda wildcards: EXPERIMENTS[wildcards.experiment].training.loss,
         exclude_sources=get_excluded_sources,
+        tta=CONFIG.evaluation.tta,
     message:
         "Calibrating {wildcards.experiment}, fold {wildcards.fold}"
     script:
