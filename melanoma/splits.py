@@ -169,9 +169,10 @@ def _check_training(rows: pd.DataFrame) -> None:
     for diagnosis, own in rows.groupby("diagnosis"):
         if own.loc[own["split"] == "train", "fold"].nunique() < folds:
             raise InputError(
-                f"every diagnosis needs an image in training, in every fold, but {diagnosis} has "
-                "none there: its images are in groups that are mostly of other diagnoses; look "
-                "for wrong lesion_id or diagnosis, or leave it out of the ground truth"
+                "every diagnosis needs at least one image in training, in every fold, but "
+                f"{diagnosis} has none there: its images are in groups that are mostly of other "
+                "diagnoses; look for wrong lesion_id or diagnosis, or leave it out of the ground "
+                "truth"
             )
 
 

@@ -10,7 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-NO_INTERVAL = "A figure without brackets has no interval: too few lesions for one."
+NO_INTERVAL = (
+    "A figure without brackets has no interval: too few lesions for one, or the same in every "
+    "resample."
+)
 """Below a table that `lacks_intervals`."""
 
 _SMALL = 0.01
