@@ -3,7 +3,6 @@
 import json
 from pathlib import Path
 
-import jsonschema
 import pytest
 import yaml
 
@@ -171,17 +170,6 @@ def test_a_misspelt_override_is_named_with_the_nearest(path):
         config.parse({"experiments": {"mine": {section: {typo: 1}}}})
     assert f"experiments.mine.{section}.{typo}: no such key" in str(error.value)
     assert f"did you mean '{key}'" in str(error.value)
-
-
-@pytest.mark.parametrize(("number", "good"), [(0, True), (1, False), (49, False), (50, True)])
-def test_few_resamples_are_refused_but_none_are_not(number, good):
-    values = {"evaluation": {"bootstrap": number}}
-    assert jsonschema.Draft202012Validator(schema()).is_valid(values) == good
-    if good:
-        assert config.parse(values).evaluation.bootstrap == number
-    else:
-        with pytest.raises(InputError, match=rf"evaluation\.bootstrap.*at least 50.*{number}"):
-            config.parse(values)
 
 
 def test_schema_refuses_unknown_keys_at_every_level():
