@@ -65,10 +65,13 @@ def _naming(sources: Mapping[str, str]) -> Iterator[None]:
         yield
     except InputError as error:
         text = str(error)
+        fetched = ""
         for path, source in sources.items():
-            if path != source:
+            if path != source and path in text:
                 text = text.replace(path, f"{path} ({source})", 1)
-        raise InputError(text) from None
+                if source.lower().startswith(("http://", "https://")):
+                    fetched = f"\nTo fetch it again, remove {path}"
+        raise InputError(text + fetched) from None
 
 
 def _build(

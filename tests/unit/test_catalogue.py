@@ -204,6 +204,9 @@ def test_errors_name_where_a_file_comes_from(official):
     official.lesions = dict.fromkeys(official.lesions, "HAM_0000001")
     with pytest.raises(InputError, match=r"meta\.csv: 8 problems"):
         official.build(sources=sources)
+    sources["metadata"] = "https://example.org/meta.csv"
+    with pytest.raises(InputError, match=r"(?s)8 problems.*To fetch it again, remove .*meta\.csv$"):
+        official.build(sources=sources)
 
 
 def test_archive_of_another_set_stops_the_run(official):
