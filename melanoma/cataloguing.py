@@ -65,13 +65,14 @@ def _naming(sources: Mapping[str, str]) -> Iterator[None]:
         yield
     except InputError as error:
         text = str(error)
-        fetched = ""
+        fetched = []
         for path, source in sources.items():
             if path != source and path in text:
                 text = text.replace(path, f"{path} ({source})", 1)
                 if source.lower().startswith(("http://", "https://")):
-                    fetched = f"\nTo fetch it again, remove {path}"
-        raise InputError(text + fetched) from None
+                    fetched.append(path)
+        cure = f"\nTo fetch again what is wrong, remove {' or '.join(fetched)}" if fetched else ""
+        raise InputError(text + cure) from None
 
 
 def _build(

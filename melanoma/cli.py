@@ -105,7 +105,9 @@ def _run_train(options: argparse.Namespace) -> int:
     rank, local_rank = (launch.rank_of(os.environ, local=local) for local in (False, True))
     with (
         ResumeFolder.of(job, rank).recorded() as folder,
-        energy.recorded(job.output, key, os.environ, rank=rank, local_rank=local_rank) as record,
+        energy.recorded(
+            job.output, key, os.environ, rank=rank, local_rank=local_rank, first=folder.first
+        ) as record,
     ):
         folder.before_end.append(record)
         if rank == 0:

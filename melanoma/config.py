@@ -197,7 +197,9 @@ class Training(_Section):
         0.1, description="Chance that a metadata field is hidden from a training example."
     )
     exclude_sources: tuple[Source, ...] = Field(
-        (), description="Sources left out of training, by the lesion ids' prefix; none: no id."
+        (),
+        description="Sources left out of training: by the lesion id's prefix, other "
+        "for any other, none for no id.",
     )
     seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
     deterministic: bool = Field(

@@ -147,7 +147,8 @@ def refuse_itself(source: str, target: Path | str) -> None:
     if scheme_of(source) in ("http", "https"):
         return
     path, target = local_path(source), Path(target)
-    if path.name == target.name and path.parent.resolve() == target.parent.resolve():
+    place = target.parent.resolve() / target.name
+    if place in (path.parent.resolve() / path.name, path.resolve()):
         raise InputError(
             f"{source}: this is where the workflow puts the file, and would remove it to make it "
             "anew: name the file's address instead (what lies there isn't fetched again), or move "

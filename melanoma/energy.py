@@ -85,6 +85,7 @@ def recorded(
     *,
     rank: int = 0,
     local_rank: int = 0,
+    first: bool = False,
     read: Callable[[Mapping[str, str]], Reading | None] = gpu_reading,
 ) -> Iterator[Callable[[], None]]:
     """Record time and energy of what runs inside, also where it ends in an error.
@@ -101,11 +102,14 @@ def recorded(
         environment: of this process, for `gpu_reading`.
         rank: of this process among all.
         local_rank: of this process on its node; the first of each node records.
+        first: that it is the training's first start: rows of an earlier training are removed.
         read: reads the counters.
     """
     if local_rank:
         yield lambda: None
         return
+    for path in folder.glob("energy-*.csv") if first else ():
+        path.unlink()
     before, start = read(environment), time.monotonic()
 
     @cache

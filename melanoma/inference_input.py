@@ -91,7 +91,7 @@ def check_images(metadata: pd.DataFrame, images: Sequence[str]) -> None:
     Raises:
         InputError: it has no row for any of them.
     """
-    named = list(metadata["image"])
+    named = [str(name) for name in metadata["image"]]
     if not set(named) & set(images):
         suffix = any(name.lower().endswith(SUFFIXES) for name in named)
         cure = "leave out .jpg" if suffix else "name files as they are called, without .jpg"

@@ -132,8 +132,9 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
         )
         if len(models) > 1:
             notes.append(
-                "That is the mean of the models' thresholds, each chosen for one model alone: on "
-                "their averaged probability sensitivity tends to be higher and specificity lower."
+                "That is the mean of the models' thresholds, each chosen for one model alone: with "
+                "their averaged probability sensitivity and specificity are others than those seen "
+                "on validation."
             )
     if _disagree(good):
         notes.append(

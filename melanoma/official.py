@@ -174,17 +174,17 @@ class _Losses:
         # "unknown" and the like lose nothing.
         spelt = self.text[column].str.lower().isin(_MISSING)
         count, filled = int((lost & ~spelt).sum()), int((self.text[column] != "").sum())
+        example = str(self.text.loc[lost & ~spelt, column].iloc[0]) if count else ""
         if count > max(FEW, filled / 2):
-            example = self.text.loc[lost & ~spelt, column].iloc[0]
             self.problems.stop(
                 f"{message}, in {count} of {filled} rows: write such values, or nothing",
                 column=column,
-                value=str(example),
+                value=example,
             )
         elif count:
             _LOG.warning(
                 *("%s: %s: %s, e.g. %r: taken as missing", self.path, column),
-                *(f"{counted(count, 'value')} {message}", str(self.text.loc[lost, column].iloc[0])),
+                *(f"{counted(count, 'value')} {message}", example),
             )
         self.note(column, lost, message)
 

@@ -41,7 +41,9 @@ def sources(config: Config) -> Iterator[tuple[str, str, str]]:
     for name in config.experiments:
         model = config.experiment(name).model
         if file := weights_file(model):
-            yield "model.weights", weights_source(model), place_of_weights(file)
+            own = "weights" in ((config.experiments[name] or {}).get("model") or {})
+            key = f"experiments.{name}.model.weights" if own else "model.weights"
+            yield key, weights_source(model), place_of_weights(file)
 
 
 def check_metadata(config: Config) -> None:
@@ -51,7 +53,7 @@ def check_metadata(config: Config) -> None:
         InputError: names the experiment.
     """
     for name in config.experiments:
-        if config.data.train.metadata is None and config.experiment(name).model.metadata:
+        if not config.data.train.metadata and config.experiment(name).model.metadata:
             raise InputError(
                 f"data.train.metadata: no table is named, and experiment {name} learns from one: "
                 "name it, or set model.metadata: false"
@@ -59,7 +61,7 @@ def check_metadata(config: Config) -> None:
 
 
 def check_sources(config: Config) -> None:
-    """Refuse local sources that the workflow would remove, to make them anew, and missing ones.
+    """Refuse local sources that the workflow would remove, to make them anew; `check_metadata`.
 
     Raises:
         InputError: names the key.

@@ -31,6 +31,9 @@ _SPARE_BYTES = 1 << 20
 _TRY_LATER = {408, 425, 429}
 """4xx statuses that mean later, not never (RFC 9110, RFC 6585, RFC 8470)."""
 
+_COMPRESSED = {"gzip", "x-gzip", "deflate", "br", "zstd", "compress", "x-compress"}
+"""Content codings that change the bytes (IANA's registry, RFC 9110)."""
+
 _CURES = {
     401: "it needs a login: fetch it by hand and give the local path instead",
     403: "access is refused: fetch it by hand in a browser and give the local path instead",
@@ -156,8 +159,8 @@ def _check_whole(partial: Partial, response: http.client.HTTPResponse) -> None:
         raise InputError(
             f"{partial.source}: HTTP {response.status}, which brings no file: correct the address"
         )
-    encoding = response.headers.get("Content-Encoding", "identity")
-    if encoding.lower() != "identity":
+    encoding = response.headers.get("Content-Encoding", "").strip().lower()
+    if encoding in _COMPRESSED:
         raise InputError(
             f"{partial.source}: sent as {encoding}, although the file itself was asked for: fetch "
             "it by hand and give the local path instead"
@@ -213,7 +216,8 @@ def _refusal(partial: Partial, error: urllib.error.HTTPError) -> Exception:
 def _no_answer(source: str, error: Exception) -> Exception:
     reason = getattr(error, "reason", error)
     if isinstance(error, http.client.InvalidURL) or reason == "no host given":
-        return InputError(f"{source}: not an address ({reason}): write %20 for a blank")
+        blank = "write %20 for a blank" if " " in source else "correct it"
+        return InputError(f"{source}: not an address ({reason}): {blank}")
     if isinstance(reason, ssl.SSLCertVerificationError):
         return InputError(
             f"{source}: the server's certificate is not trusted ({reason.verify_message}): "

@@ -37,7 +37,9 @@ class Site:
 
         def text(name: str) -> str:
             value = (defaults or {}).get(name)
-            return str(getattr(value, "raw", value) or "").strip("'\"")
+            written = str(getattr(value, "raw", value) or "")
+            quoted = len(written) > 1 and written[0] == written[-1] and written[0] in "'\""
+            return written[1:-1] if quoted else written
 
         names = ("slurm_partition", "gpu_partition", "gpu_type", "slurm_extra")
         return cls(*map(text, names))

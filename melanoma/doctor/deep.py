@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+import shlex
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -40,7 +41,7 @@ def srun(experiment: Experiment, here: Surroundings) -> list[str]:
     options = {
         "account": profile.account,
         "partition": asked["slurm_partition"],
-        "qos": asked.get("qos") or profile.qos,
+        "qos": profile.qos or asked.get("qos"),
         "reservation": profile.reservation,
         "gres": asked["gres"],
         "nodes": training.nodes,
@@ -51,7 +52,8 @@ def srun(experiment: Experiment, here: Surroundings) -> list[str]:
         "time": 5,
         "immediate": WAIT_SECONDS - 60,
     }
-    return ["srun", *(f"--{name}={value}" for name, value in options.items() if value)]
+    told = [f"--{name}={value}" for name, value in options.items() if value]
+    return ["srun", *told, *shlex.split(profile.site.extra)]
 
 
 def _read(answer: Answer) -> Iterator[dict[str, Any]]:

@@ -308,7 +308,7 @@ def _largest(jobs: Sequence[needs.Resources]) -> needs.Resources:
 
 
 def _whole(value: int | str | None, default: int = 0) -> int:
-    """A resource as a number; the default where it is none, for example a function's text."""
+    """A resource as a number; the default where it is none, such as "120 * attempt"."""
     text = str(value)
     return int(text) if text.isdigit() else default
 

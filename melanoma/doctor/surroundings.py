@@ -65,23 +65,14 @@ _MINUTES = {"s": 1 / 60, "m": 1, "h": 60, "d": 1440, "w": 10080}
 _MEGABYTES = {"": 1, "k": 1e-3, "m": 1, "g": 1e3, "t": 1e6}
 
 
-def _in_numbers(rule: str, asked: Mapping[str, Any]) -> dict[str, Any]:
-    """Resources of a rule, time in minutes and memory in MB, however they are written.
-
-    Raises:
-        InputError: a time or memory that Snakemake wouldn't understand either.
-    """
+def _in_numbers(asked: Mapping[str, Any]) -> dict[str, Any]:
+    """Resources of a rule, time in minutes and memory in MB; expressions stay as they are."""
     found = dict(asked)
     if "mem" in found:
-        found["mem_mb"] = found.pop("mem")
+        found.setdefault("mem_mb", found.pop("mem"))
     for name, read in (("runtime", _minutes), ("mem_mb", _megabytes)):
         value = found.get(name)
-        if isinstance(value, str) and not value.strip().isdigit():
-            if (number := read(value)) is None:
-                raise InputError(
-                    f"set-resources: {rule}: {name}: {value!r} isn't understood: write minutes or "
-                    "2h, MB or 40GB"
-                )
+        if isinstance(value, str) and (number := read(value.strip("'\""))) is not None:
             found[name] = number
     return found
 
@@ -122,7 +113,7 @@ def read_profile(path: Path) -> Profile:
             str(defaults.get("slurm_account") or ""),
             values.get("slurm-status-command") or "",
             int(values.get("slurm-init-seconds-before-status-checks") or 40),
-            {name: _in_numbers(name, asked or {}) for name, asked in rules.items()},
+            {name: _in_numbers(asked or {}) for name, asked in rules.items()},
             qos=str(values.get("slurm-qos") or defaults.get("qos") or ""),
             reservation=str(values.get("slurm-reservation") or ""),
         )

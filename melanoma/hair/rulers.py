@@ -260,7 +260,7 @@ def _clear_line(found: NDArray[np.bool_], line: Axes, edge: float) -> None:
     on = np.flatnonzero(np.abs(off - edge) <= THICK)
     on = on[np.argsort(along[on])]
     run = np.cumsum(np.diff(along[on], prepend=-np.inf) > REST)
-    middle = run[np.searchsorted(along[on], 0) - 1 :][:1]
+    middle = run[max(int(np.searchsorted(along[on], 0)) - 1, 0) :][:1]
     own = on[run == middle]
     found[rows[own], columns[own]] = False
 

@@ -100,6 +100,7 @@ class ResumeFolder:
 
     Attributes:
         epochs: epochs done so far.
+        first: whether no earlier start is known; of rank 0 alone.
         before_end: called before a signal ends the process; must be quick.
     """
 
@@ -109,6 +110,7 @@ class ResumeFolder:
         self._lock: int | None = None
         self._notice: signals.Notice | None = None
         self.epochs = 0
+        self.first = False
         self.before_end: list[Callable[[], None]] = []
         path.mkdir(parents=True, exist_ok=True)
 
@@ -187,6 +189,7 @@ class ResumeFolder:
         for leftover in self.path.glob(".*.part*"):
             leftover.unlink(missing_ok=True)
         rows = _all_rows(self.path)
+        self.first = not rows and not epochs
         files.write_rows(self.restarts, RESTART_COLUMNS, rows)
         for path in self.path.glob("failure-*.json"):
             path.unlink()

@@ -205,7 +205,9 @@ def test_errors_name_where_a_file_comes_from(official):
     with pytest.raises(InputError, match=r"meta\.csv: 8 problems"):
         official.build(sources=sources)
     sources["metadata"] = "https://example.org/meta.csv"
-    with pytest.raises(InputError, match=r"(?s)8 problems.*To fetch it again, remove .*meta\.csv$"):
+    with pytest.raises(
+        InputError, match=r"(?s)8 problems.*To fetch again what is wrong, remove .*meta\.csv$"
+    ):
         official.build(sources=sources)
 
 

@@ -162,6 +162,9 @@ def test_a_training_adds_its_signal_to_the_users_own_options() -> None:
         needs.train(experiment(), site=site)["slurm_extra"] == "--exclude=node7 --signal=USR1@120"
     )
     assert needs.train(experiment())["slurm_extra"] == "--signal=USR1@120"
+    commented = '--exclude=node7 --comment="a b"'
+    assert Site.from_defaults({"slurm_extra": f"'{commented}'"}).extra == commented
+    assert Site.from_defaults({"slurm_extra": commented}).extra == commented
 
 
 def test_site_from_what_snakemake_makes_of_the_profile() -> None:

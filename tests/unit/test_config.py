@@ -1,12 +1,13 @@
 """The configuration: defaults, overrides, and errors that name the key."""
 
 import json
+import typing
 from pathlib import Path
 
 import pytest
 import yaml
 
-from melanoma import config
+from melanoma import config, isic
 from melanoma.config_docs import keys_page, schema, schema_text
 from melanoma.errors import InputError
 
@@ -24,6 +25,11 @@ ROOT = Path(__file__).parents[2]
 def test_what_an_experiment_cannot_have_names_its_key(values, message):
     with pytest.raises(InputError, match=message):
         config.parse(values)
+
+
+def test_sources_are_those_of_lesions():
+    known = typing.get_args(config.Source)
+    assert set(known) == {*isic.SOURCES, isic.NO_SOURCE, isic.source_of("XYZ_0000001")}
 
 
 def test_defaults_are_the_documented_ones():

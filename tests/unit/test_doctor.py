@@ -175,6 +175,8 @@ def test_of_several_partitions_the_one_that_fits_counts(here: Surroundings) -> N
         ('runtime: "90"', "runtime", "90"),
         ("mem_mb: 40GB", "mem_mb", 40_000),
         ("mem: 2 GiB", "mem_mb", 2_147),
+        ("mem_mb: \"'40GB'\"", "mem_mb", 40_000),
+        ("runtime: 120 * attempt", "runtime", "120 * attempt"),
     ],
 )
 def test_times_and_sizes_as_snakemake_takes_them(tmp_path, written, name, number) -> None:
@@ -183,21 +185,21 @@ def test_times_and_sizes_as_snakemake_takes_them(tmp_path, written, name, number
     assert read_profile(profile).rules == {"train": {name: number}}
 
 
-@pytest.mark.parametrize("written", ["runtime: soon", "runtime: 3 moons", "mem_mb: much"])
-def test_a_time_or_size_that_is_none_is_told(tmp_path, written) -> None:
+@pytest.mark.parametrize("written", ["120 * attempt", "min(2 * input.size_mb, 8000)", "3 moons"])
+def test_what_is_no_plain_time_or_size_stays_as_it_is(tmp_path, written) -> None:
     profile = tmp_path / "config.yaml"
-    profile.write_text(f"set-resources:\n  train:\n    {written}\n")
-    with pytest.raises(InputError, match=f"set-resources: train: {written.split(':')[0]}"):
-        read_profile(profile)
+    profile.write_text(f"set-resources:\n  train: {{runtime: {written!r}, mem_mb: {written!r}}}\n")
+    assert read_profile(profile).rules == {"train": {"runtime": written, "mem_mb": written}}
 
 
 def test_quality_of_service_and_reservation_are_those_of_the_jobs(here, tmp_path) -> None:
     profile = tmp_path / "config.yaml"
-    profile.write_text("slurm-qos: normal\nslurm-reservation: course\n")
+    extra = "default-resources:\n  slurm_extra: \"'--exclude=node7'\"\n"
+    profile.write_text(f"{extra}slurm-qos: normal\nslurm-reservation: course\n")
     command = deep.srun(
         settings().experiment("fusion"), replace(here, profile=read_profile(profile))
     )
-    assert {"--qos=normal", "--reservation=course"} <= set(command)
+    assert {"--qos=normal", "--reservation=course", "--exclude=node7"} <= set(command)
     assert not any("qos" in word for word in deep.srun(settings().experiment("fusion"), here))
 
 

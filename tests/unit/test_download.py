@@ -372,6 +372,12 @@ def test_what_is_no_file_is_refused(get, server, tmp_path, reply, message):
     assert "table.csv" not in left_over(tmp_path)
 
 
+@pytest.mark.parametrize("coding", ["identity", "aws-chunked", ""])
+def test_codings_that_change_no_byte_are_taken(get, server, coding):
+    server.replies = [Reply(headers={"Content-Encoding": coding})]
+    assert get().read_bytes() == CONTENT
+
+
 def test_a_length_that_is_no_number_is_none(get, server):
     server.replies = [Reply(length=False, headers={"Content-Length": "abc"})]
     assert get().read_bytes() == CONTENT

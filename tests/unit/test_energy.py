@@ -108,6 +108,14 @@ def test_a_start_that_was_killed_is_missed_not_forgotten(tmp_path):
     assert (found["starts"], found["measured"], found["kilowatt_hours"]) == (2, 1, None)
 
 
+def test_a_training_that_is_done_anew_is_counted_anew(tmp_path):
+    for first in (True, False, True):
+        counters = readings((1, 0.0), (1, 3.6e6))
+        with energy.recorded(tmp_path, "a", {}, first=first, read=counters):
+            pass
+    assert energy.summary(tmp_path, 1)["measured"] == 1
+
+
 def test_what_records_at_once_does_so_once(tmp_path):
     counters = readings((1, 0.0), (1, 3.6e6))
     with energy.recorded(tmp_path, "a", {}, read=counters) as record:

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial import cKDTree
 
 from melanoma import hair
-from melanoma.hair import detection, removal
+from melanoma.hair import detection, removal, rulers
 from melanoma.hair.reduction import LARGEST_SHORT_SIDE, REDUCTIONS, Reduction
 from tests.benchmarks.drawn_hairs import KINDS, draw
 
@@ -171,6 +171,15 @@ def test_a_ruler_that_hairs_cross_stays_and_the_hairs_do_not(size):
     near = cv2.dilate(marks.astype(np.uint8), np.ones((25, 25), np.uint8)) > 0
     above = np.arange(height)[:, None] < 0.75 * height
     assert mask[hairs & ~near & above].mean() > 0.8
+
+
+def test_an_edge_is_cleared_on_the_side_that_is_left():
+    found = np.zeros((100, 100), np.bool_)
+    found[50, 10:31] = found[50, 50:91] = True
+    line = rulers.Axes.of_one(np.array([50, 50]), np.array([0, 10]))
+    rulers._clear_line(found, line, 0.0)
+    assert not found[50, :31].any()
+    assert found[50, 50:91].all()
 
 
 def test_without_hair_nothing_is_copied():

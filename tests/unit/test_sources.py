@@ -29,6 +29,16 @@ def test_files_may_be_linked_from_elsewhere(tmp_path, monkeypatch):
     check_sources(config.parse({**values, **IMAGE_ALONE}))
 
 
+def test_a_link_to_the_workflows_own_copy_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    place = tmp_path / "resources/isic2019/train/images.zip"
+    place.parent.mkdir(parents=True)
+    place.touch()
+    (tmp_path / "mine.zip").symlink_to(place)
+    with pytest.raises(InputError, match="would remove it"):
+        check_sources(config.parse({**with_source("images", "mine.zip"), **IMAGE_ALONE}))
+
+
 @pytest.mark.parametrize("absolute", [False, True])
 def test_the_workflows_own_copy_is_refused_as_a_source(tmp_path, monkeypatch, absolute):
     monkeypatch.chdir(tmp_path)
@@ -41,8 +51,10 @@ def test_the_workflows_own_copy_is_refused_as_a_source(tmp_path, monkeypatch, ab
 def test_so_are_weights(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     model = {"weights": "resources/weights/mine.pth"}
-    with pytest.raises(InputError, match=r"model\.weights: .*mine\.pth"):
+    with pytest.raises(InputError, match=r"^model\.weights: .*mine\.pth"):
         check_sources(config.parse({"model": model}))
+    with pytest.raises(InputError, match=r"^experiments\.b\.model\.weights: .*mine\.pth"):
+        check_sources(config.parse({"experiments": {"a": {}, "b": {"model": model}}}))
 
 
 def test_metadata_that_are_not_there_cannot_be_learnt_from():

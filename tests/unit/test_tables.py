@@ -218,8 +218,9 @@ def test_a_column_of_another_kind_stops_the_run(tmp_path, caplog, line, column, 
     odd, fine = [line.format(n) for n in range(6)], ["x,50,,,male", "y,,,,", "z,,,,"]
     with pytest.raises(InputError, match=rf"m\.csv: column {column}: found '{value}': .* in 6 of"):
         metadata(tmp_path / "m.csv", [*odd, *fine])
-    metadata(tmp_path / "m.csv", [*odd[:5], *fine])
+    metadata(tmp_path / "m.csv", ["u,unknown,unknown,,unknown", *odd[:5], *fine])
     assert f"{column}: 5 values not" in caplog.text
+    assert f"e.g. '{value}'" in caplog.text
 
 
 def test_ways_of_writing_that_nothing_is_known_stop_no_run(tmp_path, caplog):

@@ -345,6 +345,31 @@ def test_a_time_limit_is_recorded_with_the_epoch_that_was_still_done(tmp_path):
     assert (row["cause"], row["epoch"]) == ("SIGUSR1", "2")
 
 
+RECORDED_BEFORE_END = """
+import os, signal, sys, time
+from pathlib import Path
+from melanoma.training.starts import ResumeFolder
+folder = ResumeFolder(Path(sys.argv[1]), 1)
+with folder.recorded():
+    folder.before_end.append((Path(sys.argv[1]) / "told").touch)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(30)
+"""
+
+
+def test_what_is_to_be_done_before_a_signal_ends_a_rank_is_done(tmp_path):
+    command = [sys.executable, "-c", RECORDED_BEFORE_END, str(tmp_path)]
+    assert subprocess.run(command, timeout=60, check=False).returncode == 143
+    assert (tmp_path / "told").exists()
+
+
+def test_the_first_start_is_known_as_such(tmp_path):
+    one = start(tmp_path, 0)
+    assert one.first
+    one.ended("SIGTERM")
+    assert not start(tmp_path, 0).first
+
+
 AFTERWARDS = """
 import json, signal
 from melanoma.training import signals

@@ -83,6 +83,9 @@ def _goals(points: pd.DataFrame) -> list[tuple[str, float]]:
     return [(str(g), float(t)) for g, t in zip(points["goal"], points["target"], strict=True)]
 
 
+TOO_SMALL = "no subgroup is large\nenough to judge"
+
+
 def draw_subgroups(
     table: pd.DataFrame, metrics: Mapping[str, Any], path: Path, *, subset: str
 ) -> None:
@@ -115,7 +118,8 @@ def draw_subgroups(
                 axis.axvline(value, color=style.SERIES_COLOURS[1], linestyle="--", linewidth=1.5)
             parts.limit(axis, rows, name)
             axis.set_title(parts.name_of(name).replace(" ", "\n", 1))
-            parts.note_if_empty(axis, rows, name, "no subgroup is large\nenough to judge")
+            empty = "no threshold" if name.endswith("_at_point") and not point else TOO_SMALL
+            parts.note_if_empty(axis, rows, name, empty)
         if places:
             labels = [_label(row, present) for _, row in rows.iterrows()]
             parts.rows_axis(axes[0], labels, places)
