@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ast
 import hashlib
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
@@ -70,6 +71,38 @@ def _sources(name: str) -> dict[str, Path]:
 
 
 @cache
+def _code_of(path: Path) -> str:
+    """The file's syntax tree as text, docstrings left out: the same in every version of Python.
+
+    `ast.dump` is not: newer versions have more fields, and show empty ones or not. Whether a name
+    is read or written (ctx) follows from its place.
+    """
+    words: list[str] = []
+
+    def put(node: object) -> None:
+        if isinstance(node, list):
+            words.append("[")
+            for each in node:
+                put(each)
+            words.append("]")
+        elif isinstance(node, ast.AST):
+            words.append(type(node).__name__)
+            for name in node._fields:
+                value = getattr(node, name, None)
+                if name == "body" and isinstance(value, list) and _is_docstring(value[:1]):
+                    value = value[1:]
+                if value is not None and value != [] and name != "ctx":
+                    words.append(name)
+                    put(value)
+            words.append(")")
+        else:
+            words.append(ascii(node))
+
+    put(_tree(path))
+    return " ".join(words)
+
+
+@cache
 def _tree(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
@@ -78,7 +111,7 @@ def _tree(path: Path) -> ast.Module:
 def _imports(path: Path) -> tuple[str, ...]:
     """Modules of the package that a file imports, at any depth of nesting."""
     names: set[str] = set()
-    for node in ast.walk(_tree(path)):
+    for node in _statements(_tree(path)):
         if isinstance(node, ast.Import):
             names.update(a.name for a in node.names if a.name.startswith("melanoma."))
         elif isinstance(node, ast.ImportFrom) and (node.module or "").startswith("melanoma"):
@@ -92,6 +125,14 @@ def _imports(path: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """All statements, which alone can be imports: expressions are not gone into."""
+    for name in ("body", "orelse", "finalbody", "handlers", "cases"):
+        for each in getattr(node, name, ()) if not isinstance(node, ast.expr) else ():
+            yield each
+            yield from _statements(each)
+
+
 def _is_plain_module(name: str) -> bool:
     return PACKAGE.parent.joinpath(*name.split(".")).with_suffix(".py").is_file()
 
@@ -101,33 +142,11 @@ def _is_module(name: str) -> bool:
     return path.is_dir() or path.with_suffix(".py").is_file()
 
 
-@cache
-def _code_of(path: Path) -> str:
-    """The file's syntax tree as text, docstrings left out."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        body = getattr(node, "body", None)
-        if isinstance(body, list) and body and _is_docstring(body[0]):
-            del body[0]
-    return _text_of(tree)
-
-
-def _text_of(node: object) -> str:
-    """A syntax tree as text, the same in every version of Python: `ast.dump` is not.
-
-    Fields that are empty are left out: newer versions have more of them.
-    """
-    if isinstance(node, list):
-        return f"[{', '.join(map(_text_of, node))}]"
-    if not isinstance(node, ast.AST):
-        return ascii(node)
-    filled = [(name, value) for name, value in ast.iter_fields(node) if value not in (None, [])]
-    return f"{type(node).__name__}({', '.join(f'{name}={_text_of(v)}' for name, v in filled)})"
-
-
-def _is_docstring(node: ast.AST) -> bool:
-    return (
+def _is_docstring(first: list[ast.AST]) -> bool:
+    """Whether the first statement of a body, if there is one, is a docstring."""
+    return any(
         isinstance(node, ast.Expr)
         and isinstance(node.value, ast.Constant)
         and isinstance(node.value.value, str)
+        for node in first
     )

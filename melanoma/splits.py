@@ -108,7 +108,9 @@ def assign_splits(
         parts = [_Part(1 / folds, least=1) for _ in range(folds)]
     fold_of = _deal(rest, parts, f"{seed} folds")
     rows = _rows(table, test, fold_of, folds)
-    _check_training(rows)
+    # All others are in every part, as dealt.
+    if rare := set(table["diagnosis"].tolist()) - {group.diagnosis for group in groups}:
+        _check_training(rows[rows["diagnosis"].isin(rare)], folds)
     return rows
 
 
@@ -163,9 +165,8 @@ def _check_groups(groups: Sequence[_Group], needed: int) -> None:
         )
 
 
-def _check_training(rows: pd.DataFrame) -> None:
+def _check_training(rows: pd.DataFrame, folds: int) -> None:
     """Refuse a diagnosis that some fold can't learn: groups are dealt by their commonest alone."""
-    folds = rows["fold"].nunique()
     for diagnosis, own in rows.groupby("diagnosis"):
         if own.loc[own["split"] == "train", "fold"].nunique() < folds:
             raise InputError(
