@@ -66,6 +66,9 @@ VOTES = 20
 GAP = 8
 """Greatest gap in such a line, in pixels."""
 
+MOST = 6
+"""Lines that are looked at, the longest first: an edge is longer than hairs are straight."""
+
 AROUND = 3
 """Pixels off a line, or beyond its ends, that may be its own."""
 
@@ -193,25 +196,31 @@ def is_edge(
     middle_y, middle_x, down, across = axes.y[0], axes.x[0], axes.down[0], axes.right[0]
     edge = _edge_off(axes, rows, columns)
     along = np.arange(-axes.half[0], axes.half[0] + 1)
+    # What lies beyond the image is on its border, and no tick.
+    padded = cv2.copyMakeBorder(depth, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     for side in (1, -1):
         away = edge + side * np.array(BESIDE, np.float64)[:, None]
-        y = np.rint(middle_y + along * down + away * across).astype(np.intp)
-        x = np.rint(middle_x + along * across - away * down).astype(np.intp)
-        inside = (y >= 0) & (y < depth.shape[0]) & (x >= 0) & (x < depth.shape[1])
-        values = depth[y.clip(0, depth.shape[0] - 1), x.clip(0, depth.shape[1] - 1)] * inside
-        beside = np.asarray(values.mean(axis=0), np.float64)
+        y = np.rint(middle_y + 1 + along * down + away * across).astype(np.intp)
+        x = np.rint(middle_x + 1 + along * across - away * down).astype(np.intp)
+        values = padded[
+            np.maximum(np.minimum(y, padded.shape[0] - 1), 0),
+            np.maximum(np.minimum(x, padded.shape[1] - 1), 0),
+        ]
         # The jagged side of a thick hair is periodic too, but reaches the nearest distances only.
         nearest, *_, far, _ = np.count_nonzero(values, axis=1)
-        reaches = far >= max(FARTHEST[0] * len(along), FARTHEST[1] * nearest)
-        share = (beside > 0).mean()
-        if reaches and TICKS[0] <= share <= TICKS[1] and _period(beside) >= PERIODIC:
+        if far < max(FARTHEST[0] * len(along), FARTHEST[1] * nearest):
+            continue
+        beside = values.sum(axis=0, dtype=np.float64)
+        share = np.count_nonzero(beside) / len(along)
+        if TICKS[0] <= share <= TICKS[1] and _period(beside) >= PERIODIC:
             return True
     return False
 
 
 def _edge_off(axes: Axes, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> float:
     """Where the edge lies off a piece's axis, which ticks that touch it draw to their side."""
-    return float(np.median(axes.seen_from(rows, columns)[1]))
+    off = np.sort(axes.seen_from(rows, columns)[1])
+    return float(off[len(off) // 2])
 
 
 def cut_edges(
@@ -249,7 +258,11 @@ def _segments(
     half[rows // 2, columns // 2] = 255
     length = LONG * min(shape) / 2
     lines = cv2.HoughLinesP(half, 1, ANGLE, VOTES, minLineLength=length, maxLineGap=GAP / 2)
-    for x0, y0, x1, y1 in () if lines is None else lines.reshape(-1, 4) * 2:
+    if lines is None:
+        return
+    ends = lines.reshape(-1, 4) * 2
+    lengths = np.hypot(ends[:, 2] - ends[:, 0], ends[:, 3] - ends[:, 1])
+    for x0, y0, x1, y1 in ends[np.argsort(-lengths, kind="stable")[:MOST]]:
         yield Axes.of_one(np.array([y0, y1]), np.array([x0, x1]))
 
 
