@@ -147,8 +147,10 @@ def _drop(
     drop |= small & (axes.across > STUBBY * axes.along)
     edges = (area / extent > RULER_WIDTH) | (beside > RULER_BESIDE)
     edges &= ~drop & (extent >= RULER_EXTENT * short)
+    bordered = rulers.with_border(depth)
     for piece in np.flatnonzero(edges & (axes.across <= rulers.EDGE_WIDTH)):
-        drop[piece] = rulers.is_edge(*pieces.points(piece), axes.only(np.array([piece])), depth)
+        own = axes.only(np.array([piece]))
+        drop[piece] = rulers.is_edge(*pieces.points(piece), own, bordered)
     ticks = np.flatnonzero(~drop & (extent <= TICK_EXTENT * short))
     drop[ticks] = rulers.tick_rows(axes.only(ticks))
     found.ravel()[pieces.flat[~drop[pieces.label]]] = True

@@ -179,11 +179,16 @@ def _evenly_spaced(places: Floats) -> bool:
     return bool((error <= UNEVEN[0] + UNEVEN[1] * gaps).all())
 
 
+def with_border(depth: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """The depth with a border of one pixel in which nothing is dark: uint8 [H + 2, W + 2]."""
+    return np.asarray(cv2.copyMakeBorder(depth, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0), np.uint8)
+
+
 def is_edge(
     rows: NDArray[np.intp],
     columns: NDArray[np.intp],
     axes: Axes,
-    depth: NDArray[np.uint8],
+    bordered: NDArray[np.uint8],
 ) -> bool:
     """Whether a long straight piece is the edge of a ruler: with evenly spaced ticks beside it.
 
@@ -191,20 +196,19 @@ def is_edge(
         rows: of its pixels.
         columns: of its pixels.
         axes: its own, one.
-        depth: uint8 [H, W], of each pixel below its surroundings.
+        bordered: depth of each pixel below its surroundings, from `with_border`.
     """
     middle_y, middle_x, down, across = axes.y[0], axes.x[0], axes.down[0], axes.right[0]
     edge = _edge_off(axes, rows, columns)
     along = np.arange(-axes.half[0], axes.half[0] + 1)
-    # What lies beyond the image is on its border, and no tick.
-    padded = cv2.copyMakeBorder(depth, 1, 1, 1, 1, cv2.BORDER_CONSTANT, value=0)
     for side in (1, -1):
         away = edge + side * np.array(BESIDE, np.float64)[:, None]
         y = np.rint(middle_y + 1 + along * down + away * across).astype(np.intp)
         x = np.rint(middle_x + 1 + along * across - away * down).astype(np.intp)
-        values = padded[
-            np.maximum(np.minimum(y, padded.shape[0] - 1), 0),
-            np.maximum(np.minimum(x, padded.shape[1] - 1), 0),
+        # What lies beyond the image is on its border, and no tick.
+        values = bordered[
+            np.maximum(np.minimum(y, bordered.shape[0] - 1), 0),
+            np.maximum(np.minimum(x, bordered.shape[1] - 1), 0),
         ]
         # The jagged side of a thick hair is periodic too, but reaches the nearest distances only.
         nearest, *_, far, _ = np.count_nonzero(values, axis=1)
@@ -237,13 +241,13 @@ def cut_edges(
         Whether there were any.
     """
     rows, columns = np.divmod(suspects, found.shape[1])
-    cut = False
+    bordered, cut = with_border(depth), False
     for segment in _segments(rows, columns, found.shape):
         along, off = segment.seen_from(rows, columns)
         near = (np.abs(off) <= AROUND) & (np.abs(along) <= segment.half[0] + AROUND)
         own = rows[near], columns[near]
         line = Axes.of_one(*own)
-        if is_edge(*own, line, depth):
+        if is_edge(*own, line, bordered):
             _clear_line(found, line, _edge_off(line, *own))
             cut = True
     return cut
