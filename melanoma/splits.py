@@ -137,7 +137,10 @@ def _with_groups(catalogue: pd.DataFrame) -> pd.DataFrame:
     twice = table.loc[table["image"].duplicated(), "image"]
     if len(twice):
         raise InputError(f"the catalogue has image {twice.iloc[0]} twice")
-    return table.astype("str").sort_values("image", ignore_index=True)
+    table = table.astype("str")
+    if table["image"].is_monotonic_increasing:
+        return table.reset_index(drop=True)
+    return table.sort_values("image", ignore_index=True)
 
 
 def _groups(table: pd.DataFrame) -> list[_Group]:
@@ -146,9 +149,11 @@ def _groups(table: pd.DataFrame) -> list[_Group]:
     first = {g: lesion for g, lesion in zip(groups[::-1], lesions[::-1], strict=True) if lesion}
     size = Counter(groups)
     counts = Counter(zip(groups, table["diagnosis"].tolist(), strict=True))
-    # Later ones replace earlier ones: the commonest comes last, of equals the first by name.
-    ranked = sorted(counts, key=lambda pair: pair[1], reverse=True)
-    ranked.sort(key=counts.__getitem__)
+    ranked = list(counts)
+    if len(counts) > len(size):
+        # Later ones replace earlier ones: the commonest comes last, of equals the first by name.
+        ranked.sort(key=lambda pair: pair[1], reverse=True)
+        ranked.sort(key=counts.__getitem__)
     commonest = dict(ranked)
     return [_Group(name, commonest[name], source_of(first.get(name)), size[name]) for name in size]
 
@@ -227,12 +232,13 @@ def _deal_one(groups: Sequence[_Group], parts: Sequence[_Part]) -> dict[str, int
 
 def _rows(table: pd.DataFrame, test: set[str], fold_of: dict[str, int], folds: int) -> pd.DataFrame:
     """One row per image and fold; with one fold, part 0 of `fold_of` is validation."""
-    own = np.array([-1 if group in test else fold_of[group] for group in table["group"].tolist()])
-    parts = []
-    for fold in range(folds):
-        split = np.where(own < 0, "test", np.where(own == fold, "val", "train"))
-        parts.append(table[["image", "lesion_id", "diagnosis"]].assign(fold=fold, split=split))
-    return pd.concat(parts, ignore_index=True).astype({"fold": "int64", "split": "str"})
+    of_group = [-1 if group in test else fold_of[group] for group in table["group"].tolist()]
+    own = np.tile(np.array(of_group, np.int64), folds)
+    fold = np.repeat(np.arange(folds, dtype=np.int64), len(table))
+    train, val, test_part = (PARTS.index(name) for name in ("train", "val", "test"))
+    part = np.select([own < 0, own == fold], [test_part, val], default=train)
+    rows = pd.concat([table[["image", "lesion_id", "diagnosis"]]] * folds, ignore_index=True)
+    return rows.assign(fold=fold, split=pd.array(PARTS, dtype="str").take(part))
 
 
 def read_splits(path: Path | str) -> pd.DataFrame:
