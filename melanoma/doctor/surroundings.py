@@ -91,9 +91,8 @@ def _megabytes(text: str) -> int | None:
     if not match:
         return None
     number, unit, binary = match.groups()
-    bytes_mb = float(number) * _MEGABYTES[unit]
-    powers = "kmgt".find(unit) + 1
-    return round(bytes_mb * (1.024**powers if binary else 1))
+    thousands = "kmgt".find(unit) + 1 if binary else 0
+    return round(float(number) * _MEGABYTES[unit] * 1.024**thousands)
 
 
 def read_profile(path: Path) -> Profile:
