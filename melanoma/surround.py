@@ -1,0 +1,367 @@
+"""The surround of a photograph: what lies around the field that shows skin.
+
+Half of ISIC 2019 shows the round field of a dermatoscope on black (BCN20000); other pictures stand
+between bars, were padded to squares or framed. The surround is the same in unrelated pictures and
+shows nothing, so that hair removal, skin tone and the search for near-duplicates leave it out.
+
+A field is a box, a circle (or an ellipse, in a stretched picture) or what both have in common. It
+is found on grey at a short side of `SIDE` pixels and given in shares of the frame, so that it holds
+at every scale. What is dark at a corner is often no surround but a lesion, hair, a fold or vignetting:
+a surround is dark or of one colour throughout, and its inner edge is a circle or parallel to the
+frame. Where that is in doubt, there is none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.uint8]
+Mask = NDArray[np.bool_]
+_Floats = NDArray[np.float64]
+_Insets = tuple[int, int, int, int]
+"""Pixels cut off at the left, top, right and bottom."""
+
+SIDE = 64
+"""Short side, in pixels, at which the surround is looked for."""
+
+MARGIN = 0.04
+"""Width of the field's rim that belongs to neither, as a share of the short side: edges are soft
+over a few per cent, and some have a line of their own colour."""
+
+# Levels are grey, of 255; lengths are pixels at a short side of `SIDE`. Chosen on real photographs
+# with a round field, on real ones under real masks of such fields, and on 5,920 of which nearly none
+# has a surround; see docs/benchmarks.md, near-duplicates.
+
+_SKIPPED = 1
+"""Outermost lines that are not looked at: some pictures end in a light line on the black."""
+
+_BLACK, _WHITE = 16, 247
+"""Levels up to, and from, which bars are taken for black or white."""
+
+_EVEN = {True: 6.0, False: 2.5}
+"""Greatest difference within a bar, black or white or not: paddings of other colours are exact."""
+
+_BAR_STEP = {True: 15, False: 6}
+"""Least difference of what follows a bar, black or white or not, at `_MOSTLY` of a line's pixels."""
+
+_MOSTLY = 0.6
+
+_NEXT = slice(1, 4)
+"""Lines after a bar, of which one must differ; the first is a mixture, others a rim's own."""
+
+_CONTRAST = 50
+"""Least difference between the brightest tenth of a picture and its darkest corner."""
+
+_DARKEST_SHARE = 0.45
+"""Greatest level of a dark corner, as a share of the brightest tenth's."""
+
+_EDGE = 0.25
+"""Where the edge lies between the levels of surround and field: low, since lesions are dark too."""
+
+_LEAST_AREA = 0.008
+"""Least share of the frame that is surround."""
+
+_OFF = 1.25
+"""Greatest distance of a point of the edge from the circle."""
+
+_ON = 0.7
+"""Least share of the edge that lies on the circle: lesions that reach it, and glare, do not."""
+
+_LEAST_POINTS = 8
+
+_CENTRE = (0.2, 0.8)
+"""Where the circle's centre may lie, as a share of width and height."""
+
+_RADIUS = (0.2, 0.62)
+"""Least radius, as a share of the short side, and greatest, as a share of the diagonal."""
+
+_SQUASHED = 1.6
+"""Greatest ratio of an ellipse's radii."""
+
+_DARK = 0.35
+"""Greatest level of the surround, as a share of the brightest tenth's: vignetting is brighter."""
+
+_ALL = 0.9
+"""Least share of the surround that is as dark."""
+
+_STEP = 0.3
+"""Least difference of the levels inside and outside the edge, as a share of the contrast."""
+
+
+class _Ellipse(NamedTuple):
+    x: float
+    y: float
+    across: float
+    down: float
+
+    def beyond(self, x: _Floats, y: _Floats) -> _Floats:
+        """How far points lie outside, in pixels; exact for a circle."""
+        away = np.hypot((x - self.x) / self.across, (y - self.y) / self.down)
+        return np.asarray((away - 1) * np.sqrt(self.across * self.down), np.float64)
+
+
+@dataclass(frozen=True)
+class Field:
+    """The part of a picture that shows skin, in shares of its width and height.
+
+    Attributes:
+        left, top, right, bottom: the box; 0, 0, 1, 1 where there are no bars.
+        ellipse: centre x and y and radius across and down; None where the box is all of it.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+    ellipse: tuple[float, float, float, float] | None
+
+    def inside(self, height: int, width: int, *, margin: float = MARGIN) -> Mask:
+        """Which pixels of the picture, at any scale, lie in the field.
+
+        Args:
+            height: of the picture, in pixels.
+            width: likewise.
+            margin: what is left out along the edge, as a share of the short side.
+
+        Returns:
+            bool [height, width]. Where the field ends at the frame, nothing is left out there.
+        """
+        rim = margin * min(height, width)
+        x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
+        columns, rows = np.ones(width, np.bool_), np.ones(height, np.bool_)
+        for places, length, low, high, kept in (
+            (x, width, self.left, self.right, columns),
+            (y, height, self.top, self.bottom, rows),
+        ):
+            if low > 0:
+                kept &= places >= low * length + rim
+            if high < 1:
+                kept &= places <= high * length - rim
+        mask = rows[:, None] & columns
+        if self.ellipse is not None:
+            cx, cy, across, down = self.ellipse
+            round_field = _Ellipse(cx * width, cy * height, across * width, down * height)
+            mask &= round_field.beyond(x, y[:, None]) <= -rim
+        return mask
+
+
+def find_field(pixels: Pixels) -> Field | None:
+    """Find the field of a picture that has a surround.
+
+    Args:
+        pixels: uint8 [H, W] or [H, W, 3], RGB.
+
+    Returns:
+        The field, or None where the picture has no surround, or it is in doubt.
+    """
+    grey = _small(pixels)
+    height, width = grey.shape
+    left, right = _bars(np.ascontiguousarray(grey.T))
+    top, bottom = _bars(grey)
+    found = _round_field(grey[top : height - bottom, left : width - right])
+    if found is None and not any((left, right, top, bottom)):
+        return None
+    ellipse = None
+    if found is not None:
+        ellipse, inner = found
+        left, top, right, bottom = (
+            bar + more for bar, more in zip((left, top, right, bottom), inner, strict=True)
+        )
+        # A round field's own bars are counted in what is left by those of another colour.
+        x, y = ellipse.x + left - inner[0] + 0.5, ellipse.y + top - inner[1] + 0.5
+        ellipse = _Ellipse(x / width, y / height, ellipse.across / width, ellipse.down / height)
+    return Field(left / width, top / height, 1 - right / width, 1 - bottom / height, ellipse)
+
+
+def _small(pixels: Pixels) -> Pixels:
+    """Grey at a short side of `SIDE`."""
+    height, width = pixels.shape[:2]
+    ratio = SIDE / min(height, width)
+    size = (max(SIDE, round(width * ratio)), max(SIDE, round(height * ratio)))
+    how = cv2.INTER_AREA if ratio < 1 else cv2.INTER_LINEAR
+    small = cv2.resize(pixels, size, interpolation=how)
+    return np.asarray(small if small.ndim == 2 else cv2.cvtColor(small, cv2.COLOR_RGB2GRAY))
+
+
+def _bars(grey: Pixels) -> tuple[int, int]:
+    """Rows at the top and at the bottom that are of one colour: 0 where there is no bar."""
+    return _bar(grey), _bar(grey[::-1])
+
+
+def _bar(grey: Pixels) -> int:
+    level = int(np.partition(grey[_SKIPPED], len(grey[0]) // 2)[len(grey[0]) // 2])
+    extreme = level <= _BLACK or level >= _WHITE
+    few, even = grey.shape[1] // 20, _EVEN[extreme]
+    if np.count_nonzero(cv2.absdiff(grey[_SKIPPED], float(level)) > even) > few:
+        return 0
+    half = cv2.absdiff(grey[: len(grey) // 2], float(level))
+    # What may differ: a scale, letters.
+    other = np.count_nonzero(half[_SKIPPED:] > even, axis=1) > few
+    if not other.any():
+        return 0
+    bar = _SKIPPED + int(np.argmax(other))
+    after = half[bar + _NEXT.start : bar + _NEXT.stop]
+    steps = np.count_nonzero(after > _BAR_STEP[extreme], axis=1)
+    return bar if (steps >= _MOSTLY * grey.shape[1]).any() else 0
+
+
+def _round_field(grey: Pixels) -> tuple[_Ellipse, _Insets] | None:
+    """The round field on dark within a picture without bars, and where it is cut off."""
+    height, width = grey.shape
+    if min(height, width) < SIDE // 3:
+        return None
+    body = grey[_SKIPPED:-_SKIPPED, _SKIPPED:-_SKIPPED]
+    corners = (body[:4, :4], body[:4, -4:], body[-4:, :4], body[-4:, -4:])
+    dark = min(float(corner.mean()) for corner in corners)
+    tenth = grey.size // 10
+    bright = float(np.partition(grey, grey.size - tenth, axis=None)[grey.size - tenth])
+    contrast = bright - dark
+    if contrast < _CONTRAST or dark > _DARKEST_SHARE * bright:
+        return None
+    edge = _edge(body < dark + _EDGE * contrast)
+    if edge is None:
+        return None
+    found = _cut_circle(*(places + _SKIPPED for places in edge), height, width)
+    if found is None or not _parts(grey, *found, level=_DARK * bright, step=_STEP * contrast):
+        return None
+    return found
+
+
+def _cut_circle(
+    x: _Floats, y: _Floats, height: int, width: int
+) -> tuple[_Ellipse, _Insets] | None:
+    """The ellipse on which an edge lies, but for straight parts at its sides."""
+    if len(x) < _LEAST_POINTS:
+        return None
+    near = (x - x.min(), y - y.min(), x.max() - x, y.max() - y)
+    cuts = (int(x.min()), int(y.min()), width - 1 - int(x.max()), height - 1 - int(y.max()))
+    for sides in ((), (1, 3), (0, 2), (0, 1, 2, 3)):
+        kept = np.ones(len(x), np.bool_)
+        for side in sides:
+            kept &= near[side] > _OFF
+        ellipse = _fit(x[kept], y[kept], height, width)
+        if ellipse is not None:
+            left, top, right, bottom = (
+                cut if side in sides and cut > _SKIPPED else 0 for side, cut in enumerate(cuts)
+            )
+            return ellipse, (left, top, right, bottom)
+    return None
+
+
+def _edge(dark: Mask) -> tuple[_Floats, _Floats] | None:
+    """Points of the field's edge, off the frame: x and y, or None where nothing is dark enough.
+
+    Args:
+        dark: bool [h, w].
+    """
+    count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
+    at_corners = {int(label[y, x]) for y in (0, -1) for x in (0, -1) if dark[y, x]}
+    if count < 2 or not at_corners:
+        return None
+    rest = np.isin(label, list(at_corners), invert=True).view(np.uint8)
+    rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    contours, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    if not contours:
+        return None
+    contour = max(contours, key=cv2.contourArea)
+    hull = cv2.convexHull(contour)
+    convex = np.zeros(rest.shape, np.uint8)
+    cv2.fillConvexPoly(convex, hull, 1)
+    if 1 - float(convex.mean()) < _LEAST_AREA:
+        return None
+    outline, _ = cv2.findContours(convex, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    points = outline[0][:, 0]
+    high, wide = rest.shape
+    x, y = points[:, 0], points[:, 1]
+    # The hull spans over bays, such as lesions that reach the edge: it is no edge there.
+    free = (x > 0) & (x < wide - 1) & (y > 0) & (y < high - 1) & (rest[y, x] > 0)
+    return x[free].astype(np.float64), y[free].astype(np.float64)
+
+
+def _fit(x: _Floats, y: _Floats, height: int, width: int) -> _Ellipse | None:
+    """The circle, else the upright ellipse, on which most points lie; its edge at their outside."""
+    for axes in (1, 2):
+        kept = np.ones(len(x), np.bool_)
+        ellipse = None
+        for _ in range(4):
+            if np.count_nonzero(kept) < _LEAST_POINTS:
+                return None
+            ellipse = _least_squares(x[kept], y[kept], axes)
+            if ellipse is None:
+                break
+            kept = np.abs(ellipse.beyond(x, y)) <= _OFF
+        if ellipse is not None and kept.mean() >= _ON and _plausible(ellipse, height, width):
+            return ellipse._replace(across=ellipse.across + 0.5, down=ellipse.down + 0.5)
+    return None
+
+
+def _least_squares(x: _Floats, y: _Floats, axes: int) -> _Ellipse | None:
+    """Circle (axes 1) or upright ellipse (2) by algebraic least squares (Kasa 1976)."""
+    columns = [x, y, np.ones_like(x)] + ([y * y] if axes == 2 else [])
+    target = x * x + (y * y if axes == 1 else 0)
+    solution = np.linalg.lstsq(np.stack(columns, axis=1), target, rcond=None)[0]
+    squash = 1.0 if axes == 1 else -float(solution[3])
+    if not _SQUASHED**-2 <= squash <= _SQUASHED**2:
+        return None
+    cx, cy = float(solution[0]) / 2, float(solution[1]) / (2 * squash)
+    square = float(solution[2]) + cx * cx + squash * cy * cy
+    if square <= 0:
+        return None
+    return _Ellipse(cx, cy, square**0.5, (square / squash) ** 0.5)
+
+
+def _plausible(ellipse: _Ellipse, height: int, width: int) -> bool:
+    """Whether it lies as fields do: not the outline of a limb, nor a spot in the middle."""
+    low, high = _CENTRE
+    least = _RADIUS[0] * min(height, width)
+    most = _RADIUS[1] * float(np.hypot(height, width))
+    return (
+        low * width < ellipse.x < high * width
+        and low * height < ellipse.y < high * height
+        and least < min(ellipse.across, ellipse.down)
+        and max(ellipse.across, ellipse.down) < most
+    )
+
+
+def _parts(
+    grey: Pixels, ellipse: _Ellipse, insets: _Insets, *, level: float, step: float
+) -> bool:
+    """Whether it is dark all around the field and clearly brighter inside."""
+    height, width = grey.shape
+    x, y = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)[:, None]
+    beyond = ellipse.beyond(x, y)
+    for inset, away in zip(insets, (x, y, width - 1 - x, height - 1 - y), strict=True):
+        if inset:
+            beyond = np.maximum(beyond, inset - away)
+    outside, inside = grey[beyond > 1.5], grey[(beyond < -3) & (beyond > -8)]
+    if len(outside) < _LEAST_POINTS or not len(inside):
+        return False
+    if np.mean(outside <= level) < _ALL:
+        return False
+    return bool(np.median(inside) - np.median(outside) >= step)
+
+
+def fill_surround(pixels: Pixels, inside: Mask) -> Pixels:
+    """Continue the field's rim outwards: each pixel outside gets that of the nearest one inside.
+
+    Args:
+        pixels: uint8 [h, w] or [h, w, 3].
+        inside: bool [h, w], from `Field.inside`, True somewhere.
+
+    Returns:
+        A new array of that shape.
+    """
+    _, nearest = cv2.distanceTransformWithLabels(
+        (~inside).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    flat = pixels.reshape(inside.size, -1)
+    colours = np.zeros((int(nearest.max()) + 1, flat.shape[1]), np.uint8)
+    colours[nearest[inside]] = flat[inside.ravel()]
+    filled = pixels.copy()
+    filled[~inside] = colours[nearest[~inside]].reshape(-1, *pixels.shape[2:])
+    return filled
