@@ -63,7 +63,7 @@ _DARKEST_SHARE = 0.45
 _EDGE = 0.25
 """Where the edge lies between the levels of surround and field: low, since lesions are dark too."""
 
-_LEAST_AREA = 0.008
+_LEAST_AREA = 0.003
 """Least share of the frame that is surround."""
 
 _OFF = 1.25
@@ -91,6 +91,13 @@ _ALL = 0.9
 
 _STEP = 0.3
 """Least difference of the levels inside and outside the edge, as a share of the contrast."""
+
+
+_COARSE = 16
+"""Short side, in pixels, at which the surround is filled."""
+
+_SOME = 4.0
+"""Least mean of a mask's values, of 255, around a coarse pixel that is filled from there."""
 
 
 class _Ellipse(NamedTuple):
@@ -338,7 +345,7 @@ def _parts(
     for inset, away in zip(insets, (x, y, width - 1 - x, height - 1 - y), strict=True):
         if inset:
             beyond = np.maximum(beyond, inset - away)
-    outside, inside = grey[beyond > 1.5], grey[(beyond < -3) & (beyond > -8)]
+    outside, inside = grey[beyond > 1], grey[(beyond < -3) & (beyond > -8)]
     if len(outside) < _LEAST_POINTS or not len(inside):
         return False
     if np.mean(outside <= level) < _ALL:
@@ -346,22 +353,56 @@ def _parts(
     return bool(np.median(inside) - np.median(outside) >= step)
 
 
+def off_black_corners(rgb: Pixels) -> Mask | None:
+    """What lies off corners that are black, where these are too small to tell a field by.
+
+    Args:
+        rgb: uint8 [H, W, 3].
+
+    Returns:
+        bool [H, W]; None where no corner is black.
+    """
+    height, width = rgb.shape[:2]
+    black = np.zeros((height, width), np.uint8)
+    for y, x in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)):
+        corner = rgb[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
+        if int(corner.max()) <= _BLACK and not black.any():
+            black = cv2.compare(rgb.max(axis=2), 2.0 * _BLACK, cv2.CMP_LE)
+    if not black.any():
+        return None
+    _, label = cv2.connectedComponents(black, connectivity=4)
+    corners = {int(label[y, x]) for y in (0, -1) for x in (0, -1)} - {0}
+    found = np.isin(label, list(corners)).view(np.uint8)
+    # Its edge is soft.
+    return np.asarray(cv2.dilate(found, np.ones((5, 5), np.uint8)) == 0, np.bool_)
+
+
 def fill_surround(pixels: Pixels, inside: Mask) -> Pixels:
-    """Continue the field's rim outwards: each pixel outside gets that of the nearest one inside.
+    """Put the colour of the field nearby in place of the surround, without any detail.
 
     Args:
         pixels: uint8 [h, w] or [h, w, 3].
         inside: bool [h, w], from `Field.inside`, True somewhere.
 
     Returns:
-        A new array of that shape.
+        A new array of that shape; what is inside is as it was.
     """
-    _, nearest = cv2.distanceTransformWithLabels(
-        (~inside).view(np.uint8), cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL
+    height, width = inside.shape
+    ratio = _COARSE / min(height, width)
+    size = (max(1, round(width * ratio)), max(1, round(height * ratio)))
+    shown = inside.view(np.uint8)
+    sums, counts = (
+        cv2.resize(values, size, interpolation=cv2.INTER_AREA).astype(np.float32)
+        for values in (cv2.copyTo(pixels, shown), shown * np.uint8(255))
     )
-    flat = pixels.reshape(inside.size, -1)
-    colours = np.zeros((int(nearest.max()) + 1, flat.shape[1]), np.uint8)
-    colours[nearest[inside]] = flat[inside.ravel()]
-    filled = pixels.copy()
-    filled[~inside] = colours[nearest[~inside]].reshape(-1, *pixels.shape[2:])
-    return filled
+    filled = np.zeros_like(sums)
+    left = np.ones(counts.shape, np.bool_)
+    for side in (3, 7, 2 * _COARSE * max(1, round(max(height, width) / min(height, width))) + 1):
+        total, count = (cv2.blur(v, (side, side), borderType=cv2.BORDER_CONSTANT) for v in (sums, counts))
+        near = left & (count > _SOME)
+        share = count[near] / np.float32(255)
+        filled[near] = total[near] / (share if total.ndim == 2 else share[:, None])
+        left &= ~near
+    whole = cv2.resize(filled, (width, height), interpolation=cv2.INTER_LINEAR)
+    result = np.clip(np.rint(whole), 0, 255).astype(np.uint8)
+    return np.asarray(cv2.copyTo(pixels, shown, result), np.uint8)

@@ -64,11 +64,12 @@ RUN = 6
 """Pixels that must pass on the straight line of `TAPS` around one."""
 
 
-def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
+def find_hairs(dark: Bytes, inside: Bytes | None = None) -> NDArray[np.bool_]:
     """Find dark hairs.
 
     Args:
         dark: uint8 [H, W], in which hairs are dark; short side of about 190 to 380 pixels.
+        inside: uint8 [H, W], 1 within the field that shows skin, else 0; None: all is skin.
 
     Returns:
         bool [H, W], True on the hairs' cores.
@@ -80,9 +81,11 @@ def find_hairs(dark: Bytes) -> NDArray[np.bool_]:
         np.maximum(strongest, pair, out=strongest)
     strength = np.minimum(strongest, _own_depth(dark))
     # Where too weak: above any response, the largest of which is TAPS * DEEPEST.
-    bar = strongest | _too_weak(strength)
+    bar = strongest | _too_weak(strength, inside)
     layers = [(np.maximum(pairs[k - 1], pairs[k]) >= bar).view(np.uint8) for k in range(PAIRS)]
     found = on_lines(layers, pixels=RUN)
+    if inside is not None:
+        found &= inside.view(np.bool_)
     inner = np.ascontiguousarray(strength[:, MARGIN:-MARGIN])
     drop_odd_pieces(found, inner, depth, level=LEVEL)
     return found
@@ -117,9 +120,21 @@ def _own_depth(dark: Bytes) -> Bytes:
     return np.asarray(cv2.copyMakeBorder(bound, *sides, cv2.BORDER_REPLICATE), np.uint8)
 
 
-def _too_weak(strength: Bytes) -> Bytes:
+def _too_weak(strength: Bytes, inside: Bytes | None) -> Bytes:
     """255 where no hair can be, else 0: a fixed bound on calm skin, more where all is lines."""
     side = max(15, int(min(strength.shape[0], strength.shape[1] - 2 * MARGIN) * NEIGHBOURHOOD) | 1)
-    around = cv2.blur(cv2.min(strength, PROMINENCE_CAP * LEVEL), (side, side))
-    bound = cv2.max(cv2.convertScaleAbs(around, alpha=PROMINENCE), CONTRAST * LEVEL)
-    return np.asarray(cv2.compare(strength, bound, cv2.CMP_LE), np.uint8)
+    counted = cv2.min(strength, PROMINENCE_CAP * LEVEL)
+    if inside is None:
+        around = cv2.blur(counted, (side, side))
+        bound = cv2.convertScaleAbs(around, alpha=PROMINENCE)
+    else:
+        # The mean over skin alone: with the surround's nothing, all near the rim would stand out.
+        sides = (0, 0, MARGIN, MARGIN)
+        skin = cv2.copyMakeBorder(inside, *sides, cv2.BORDER_REPLICATE)
+        total, share = (
+            cv2.blur(values.astype(np.float32), (side, side)) for values in (counted * skin, skin)
+        )
+        bound = cv2.convertScaleAbs(total / np.maximum(share, 1e-3), alpha=PROMINENCE)
+    return np.asarray(
+        cv2.compare(strength, cv2.max(bound, CONTRAST * LEVEL), cv2.CMP_LE), np.uint8
+    )

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from melanoma.hair.detection import find_hairs
 from melanoma.hair.reduction import Part, Reduction, widened
+from melanoma.surround import find_field, off_black_corners
 
 EDGE = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 """The neighbours of a line's pixel that do not count as skin."""
@@ -37,6 +38,10 @@ be 0.4 dB better to 0.2 dB worse, for a tenth more time."""
 FINE_WINDOW = 3
 """Side of the box whose skin is used then, in pixels of the shrunk image."""
 
+RIM = 0.02
+"""Width of a field's rim in which no hair is looked for, as a share of the short side: its edge is
+found to within that."""
+
 STRIP = 16
 """Rows of the shrunk image that are covered at once, as far as lines reach; an even number."""
 
@@ -49,6 +54,9 @@ _Whole = NDArray[np.int32] | NDArray[np.uint16]
 def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Replace dark hairs by the skin beside them; everything else stays as it is, bit for bit.
 
+    So does what lies around a round field, or between bars, and no filling is mixed with it. Hairs
+    are looked for with the dark in place: beside it, a soft rim is no line.
+
     Args:
         rgb: uint8 [H, W, 3], of any size; lengths scale with it.
 
@@ -57,12 +65,16 @@ def remove_hair(rgb: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """
     reduction = Reduction.of_side(min(rgb.shape[:2]))
     small = reduction.shrink(rgb)
+    inside = _skin(small)
     channels = cv2.split(small)
-    found = find_hairs(_brightest(channels)).view(np.uint8)
+    found = find_hairs(_brightest(channels), inside).view(np.uint8)
     if not found.any():
         return rgb
     near = np.asarray(cv2.dilate(found, BESIDE), np.uint8)
     no_skin = np.asarray(cv2.dilate(found, EDGE), np.uint8)
+    if inside is not None:
+        near &= inside
+        no_skin |= 1 - inside
     at = np.flatnonzero(near.view(np.bool_))
     colours = small.copy()
     colours.reshape(-1, 3)[at] = _skin_behind(channels, no_skin, at)
@@ -80,6 +92,15 @@ def hair_mask(rgb: NDArray[np.uint8]) -> NDArray[np.bool_]:
     """
     changed: NDArray[np.bool_] = (remove_hair(rgb) != rgb).any(axis=2)
     return changed
+
+
+def _skin(small: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
+    """1 where there may be skin, 0 in the surround; None where there is no surround."""
+    field = find_field(small)
+    if field is not None:
+        return field.inside(*small.shape[:2], margin=RIM).view(np.uint8)
+    inside = off_black_corners(small)
+    return None if inside is None else inside.view(np.uint8)
 
 
 def _brightest(channels: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
