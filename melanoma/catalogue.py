@@ -31,6 +31,7 @@ COLUMNS = (
     "bytes",
     "crc",
     "fingerprint",
+    "surround",
 )
 """Columns of every catalogue; the test set's has `WEIGHT_COLUMNS` after them."""
 
@@ -39,7 +40,7 @@ QUARANTINE_COLUMNS = ("image", "member", "error")
 
 _FLOATS = ("age", *WEIGHT_COLUMNS)
 _NUMBERS = {
-    **dict.fromkeys(_FLOATS, "float64"),
+    **dict.fromkeys((*_FLOATS, "surround"), "float64"),
     **dict.fromkeys(("width", "height", "bytes"), "int64"),
 }
 
@@ -71,7 +72,7 @@ def read_catalogue(path: Path | str) -> pd.DataFrame:
     Returns:
         One row per image, sorted by image: text columns as str with "" where missing, age as
         float64 in years with NaN where missing, width and height in pixels and bytes as int64,
-        the test set's weights as float64.
+        surround (a share of the frame) and the test set's weights as float64.
 
     Raises:
         InputError: no catalogue, or its columns or numbers are not a catalogue's.

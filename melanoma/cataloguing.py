@@ -12,7 +12,7 @@ import pandas as pd
 from melanoma import inspection
 from melanoma.archive import SUFFIXES, Archive
 from melanoma.catalogue import COLUMNS, QUARANTINE_COLUMNS, Catalogue
-from melanoma.duplicates import find_duplicates, join_groups
+from melanoma.duplicates import Groups, find_duplicates, join_groups, no_pairs
 from melanoma.errors import InputError
 from melanoma.isic import WEIGHT_COLUMNS, source_of
 from melanoma.official import SetName, read_ground_truth, read_metadata
@@ -30,6 +30,7 @@ def build_catalogue(
     *,
     kind: SetName = "train",
     sources: Mapping[str, str] | None = None,
+    near_duplicates: bool = True,
 ) -> Catalogue:
     """Join everything that is known of a set into one typed table.
 
@@ -42,6 +43,8 @@ def build_catalogue(
         kind: train or test.
         sources: where images, ground_truth and metadata come from, as configured; errors name
             it behind the file.
+        near_duplicates: look for near-duplicates and join their lesions; else each lesion is a
+            group of its own.
 
     Returns:
         The catalogue, its audit, what is in quarantine and the near-duplicate pairs. The same
@@ -55,7 +58,11 @@ def build_catalogue(
     """
     paths = {"images": archive, "ground_truth": ground_truth, "metadata": metadata}
     with _naming({str(paths[name]): source for name, source in (sources or {}).items()}):
-        return _build(ground_truth, metadata, archive, inspected, kind)
+        return _build(
+            *(ground_truth, metadata, archive, inspected),
+            kind=kind,
+            near_duplicates=near_duplicates,
+        )
 
 
 @contextlib.contextmanager
@@ -80,7 +87,9 @@ def _build(
     metadata: Path | str | None,
     archive: Path | str,
     inspected: Sequence[pd.DataFrame | Path | str],
+    *,
     kind: SetName,
+    near_duplicates: bool,
 ) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
@@ -95,8 +104,10 @@ def _build(
     table = _complete(table, kind)
     if table.empty:
         raise InputError(f"{ground_truth}: no row has a usable image in {archive}")
-    duplicates = find_duplicates(table, archive)
-    table["group"] = join_groups(table, duplicates)
+    duplicates = find_duplicates(table, archive) if near_duplicates else no_pairs()
+    groups = join_groups(table, duplicates)
+    table["group"] = groups.names
+    _note_cut_links(groups, Path(archive), problems)
     _note_label_noise(duplicates, Path(ground_truth), problems)
     columns = [*COLUMNS, *(WEIGHT_COLUMNS if kind == "test" else ())]
     quarantine = broken[list(QUARANTINE_COLUMNS)].reset_index(drop=True)
@@ -175,8 +186,7 @@ def _inspected(tables: Sequence[pd.DataFrame | Path | str], archive: Path) -> pd
 
 
 def _read_shard(path: Path | str) -> pd.DataFrame:
-    numbers = dict.fromkeys(("bytes", "width", "height"), "int64")
-    kinds = {**dict.fromkeys(inspection.COLUMNS, "str"), **numbers}
+    kinds = {**dict.fromkeys(inspection.COLUMNS, "str"), **inspection.NUMBERS}
     try:
         return pd.read_csv(path, dtype=kinds, keep_default_na=False)[list(inspection.COLUMNS)]
     except (ValueError, KeyError, pd.errors.ParserError) as error:
@@ -253,6 +263,31 @@ def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:
     text_columns = ["image", "diagnosis", "source", "member", "crc", "fingerprint", *texts]
     table = table.astype(dict.fromkeys(text_columns, "str"))
     return table.sort_values("image", ignore_index=True)
+
+
+def _note_cut_links(groups: Groups, archive: Path, problems: Problems) -> None:
+    """Name the pairs that would have chained unrelated images into one group."""
+    for pair in groups.cut.to_dict("records"):
+        problems.note(
+            f"taken for a near-duplicate of {pair['image_b']}, which would tie more than "
+            f"{groups.limit} lesions into one group: an error of the search, not joined; look at "
+            "both pictures, and join them by lesion_id if they are of one lesion",
+            file=archive,
+            severity="error",
+            image=str(pair["image_a"]),
+            value=f"{pair['similarity']:.2f}",
+        )
+    if len(groups.cut):
+        first = groups.cut.iloc[-1]
+        _LOG.warning(
+            "%s would tie more than %d lesions into one group and %s not joined, e.g. %s and %s: "
+            "see the audit",
+            counted(len(groups.cut), "near-duplicate pair"),
+            groups.limit,
+            "is" if len(groups.cut) == 1 else "are",
+            first["image_a"],
+            first["image_b"],
+        )
 
 
 def _note_label_noise(duplicates: pd.DataFrame, path: Path, problems: Problems) -> None:

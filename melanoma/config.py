@@ -116,9 +116,15 @@ class Splits(_Section):
         0.15, description="Share of images held out for test, the same in every fold."
     )
     seed: Seed = Field(42, description="Seed of the assignment.")
+    near_duplicates: bool = Field(
+        True,
+        description="Look for photographs that are in the archive twice (resized, saved anew, "
+        "cropped, turned) and keep them in one part; false: lesions alone stay whole.",
+    )
     file: str | None = Field(
         None,
-        description="A splits.csv of your own, used as it is if no lesion is in two of its parts; "
+        description="A splits.csv of your own, used as it is if no lesion is in two of its parts "
+        "(near-duplicates may be: they are warned of, and listed in results/splits_audit.csv); "
         "folds must be its number of folds, and test_fraction 0 if it has no test part.",
     )
 
@@ -253,6 +259,11 @@ class Evaluation(_Section):
     tta: bool = Field(False, description="Average predictions over eight flips and rotations.")
     ood: Literal["energy", "msp"] = Field(
         "energy", description="Score that tells images of no known class (official test)."
+    )
+    match_official: bool = Field(
+        True,
+        description="Look for images of the official test set that are also in training, and score "
+        "without them too.",
     )
 
 

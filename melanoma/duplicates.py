@@ -2,13 +2,14 @@
 
 Candidates come from the fingerprints of all pairs; each is then confirmed on the pixels, aligned
 first. Confirmed pairs join the groups that splits keep whole. Cuts off the centre are found up to
-3 % of the side (91 % of 150), hardly at 6 %: another crop of a photograph may be missed.
+3 % of the side (91 % of 150), hardly at 6 %: another crop of a photograph may be missed. What lies
+around a round field, or between bars, decides nothing (`melanoma.surround`).
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -76,14 +77,18 @@ _SIDE = 96
 _BLUR = {False: 3.0, True: 1.5}
 """Standard deviation in pixels of the blur that is taken off: what is left is detail. Finer beside
 a surround (True): a round field has few tiles, and one spot fills them. There 1.5 gives copies 0.82
-and more and 1,123 of the most alike unrelated pairs 0.49 and less, but for two; 3 gave 25 above 0.6.
-"""
+and more, and 1,123 of the most alike unrelated pairs 0.49 and less but for two; 3 gave 25 above
+0.6."""
 
 _TILES = 4
 """Tiles a side; the median over them keeps a frame, a ruler or a vignette from deciding."""
 
 _SCALES = (0.75, 1 / 0.75)
 """Alignments beyond these scales are solutions in which a spot is blown up to fill the frame."""
+
+LARGEST_GROUP = 10
+LARGEST_SHARE = 0.005
+"""Lesions, and share of all lesions, that near-duplicates may tie into one group."""
 
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 30, 1e-3)
 
@@ -171,6 +176,11 @@ def _same_content(table: pd.DataFrame, other: pd.DataFrame | None) -> pd.DataFra
     else:
         pairs = first.merge(other[keys].assign(b=np.arange(len(other))), on=keys)
     return pairs[["a", "b"]].astype("int64").assign(correlation=np.float32(1))
+
+
+def no_pairs() -> pd.DataFrame:
+    """The table of pairs where none was looked for."""
+    return pd.DataFrame(columns=list(PAIR_COLUMNS))
 
 
 def _thin(pairs: pd.DataFrame) -> pd.DataFrame:
@@ -379,30 +389,92 @@ def _describe(pairs: pd.DataFrame, table: pd.DataFrame, other: pd.DataFrame) -> 
     return described.sort_values(["image_a", "image_b"], ignore_index=True)
 
 
-def join_groups(table: pd.DataFrame, pairs: pd.DataFrame) -> pd.Series[str]:
+@dataclass(frozen=True)
+class Groups:
+    """Images that stay together, and pairs that would have tied too many.
+
+    Attributes:
+        names: the group of each image, with the table's index.
+        cut: rows of the pairs that were taken for errors of the search.
+        limit: lesions that a group may have, unless its files are the same.
+    """
+
+    names: pd.Series[str]
+    cut: pd.DataFrame
+    limit: int
+
+
+def join_groups(table: pd.DataFrame, pairs: pd.DataFrame) -> Groups:
     """Group of each image: its lesion, joined with those that near-duplicates tie it to.
 
+    Pairs of the same file always count. Where others tie more than `LARGEST_GROUP` lesions, or
+    `LARGEST_SHARE` of all, into one group, the search has seen something that many unrelated
+    pictures share: such a group is cut at its weakest links, until no part is as large.
+
     Args:
-        table: columns image and lesion_id ("" where missing: the image is on its own).
-        pairs: columns image_a and image_b, both in `table`.
+        table: columns image and lesion_id ("" where missing: the image is on its own), and bytes
+            and crc, by which the same file is known.
+        pairs: columns image_a and image_b, both in `table`, and similarity.
 
     Returns:
-        The group's name for each row, with `table`'s index: of all the lesion ids in the group
-        the first in sorted order, of its images where it has no lesion.
+        Groups by name: of all the lesion ids in the group the first in sorted order, of its images
+        where it has no lesion; the pairs cut, weakest first.
     """
     own = table["lesion_id"].where(table["lesion_id"] != "", table["image"]).to_numpy(str)
     by_image = dict(zip(table["image"], own, strict=True))
-    lesions = set(table["lesion_id"])
-    leader = {name: name for name in own}
+    files = dict(zip(table["image"], zip(table["crc"], table["bytes"], strict=True), strict=True))
+    limit = max(LARGEST_GROUP, int(LARGEST_SHARE * len(set(own))))
+    ties = _Ties(dict.fromkeys(own, 1), set(table["lesion_id"]), limit)
+    cut = []
+    ranked = pairs.assign(
+        same=[files[a] == files[b] for a, b in zip(pairs["image_a"], pairs["image_b"], strict=True)]
+    ).sort_values(
+        ["same", "similarity", "image_a", "image_b"], ascending=[False, False, True, True]
+    )
+    for row in ranked.itertuples():
+        ends = by_image[str(row.image_a)], by_image[str(row.image_b)]
+        if not ties.join(*ends, always=bool(row.same)):
+            cut.append(row.Index)
+    names = [ties.find(name) for name in own]
+    group = pd.Series(names, index=table.index, dtype="str", name="group")
+    return Groups(group, pairs.loc[cut[::-1]], limit)
 
-    def find(name: str) -> str:
-        while leader[name] != name:
-            leader[name] = leader[leader[name]]
-            name = leader[name]
+
+@dataclass
+class _Ties:
+    """Joins lesions from the strongest link to the weakest, as long as groups stay small.
+
+    Attributes:
+        size: lesions of each group, by the group's name; one file's lesions count as one.
+        lesions: names that are lesion ids and not images.
+        limit: of lesions that are joined.
+        leader: a name nearer to that of the group, by lesion.
+        closed: groups that would have grown beyond the limit: no weaker link joins more.
+    """
+
+    size: dict[str, int]
+    lesions: set[str]
+    limit: int
+    leader: dict[str, str] = field(default_factory=dict)
+    closed: set[str] = field(default_factory=set)
+
+    def find(self, name: str) -> str:
+        """Name of the group of a lesion."""
+        while (nearer := self.leader.get(name, name)) != name:
+            self.leader[name] = self.leader.get(nearer, nearer)
+            name = nearer
         return name
 
-    for image_a, image_b in zip(pairs["image_a"], pairs["image_b"], strict=True):
-        ends = find(by_image[image_a]), find(by_image[image_b])
-        first, last = sorted(ends, key=lambda name: (name not in lesions, name))
-        leader[last] = first
-    return pd.Series([find(name) for name in own], index=table.index, dtype="str", name="group")
+    def join(self, a: str, b: str, *, always: bool) -> bool:
+        """Join two lesions' groups; whether they are one now."""
+        ends = self.find(a), self.find(b)
+        if ends[0] == ends[1]:
+            return True
+        first, last = sorted(ends, key=lambda name: (name not in self.lesions, name))
+        total = self.size[first] + self.size[last]
+        if not always and (total > self.limit or self.closed & set(ends)):
+            self.closed |= set(ends)
+            return False
+        self.leader[last] = first
+        self.size[first] = 1 if always else total
+        return True

@@ -46,7 +46,7 @@ unrelated images best, 0.95 against 0.88 at the worst of 400 and 1.8 million."""
 
 _FADED = 6
 """Pixels over which a field is faded out, of a square of `_FADED_SIDE`. Faded, copies correlate by
-0.98 (2nd percentile of 150 of each kind); with the surround filled from the field's rim, by 0.88."""
+0.98 (2nd percentile of 150 of each kind); with the surround filled instead, by 0.88."""
 
 _FADED_SIDE = 64
 

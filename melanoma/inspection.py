@@ -13,12 +13,27 @@ from melanoma.archive import Archive
 from melanoma.errors import InputError
 from melanoma.fingerprint import decode_grey, fingerprint
 from melanoma.jpeg import read_size
+from melanoma.surround import surround_share
 from melanoma.wording import counted
 
 _LOG = logging.getLogger(__name__)
 
-COLUMNS = ("image", "member", "bytes", "crc", "width", "height", "error", "fingerprint")
-"""Columns of a shard's table; width and height are 0 and fingerprint "" beside an error."""
+COLUMNS = (
+    "image",
+    "member",
+    "bytes",
+    "crc",
+    "width",
+    "height",
+    "error",
+    "fingerprint",
+    "surround",
+)
+"""Columns of a shard's table; width, height and surround are 0 and fingerprint "" beside an error.
+"""
+
+NUMBERS = {**dict.fromkeys(("bytes", "width", "height"), "int64"), "surround": "float64"}
+"""Types of the columns that are no text."""
 
 _SECONDS_BETWEEN_LINES = 10.0
 
@@ -52,8 +67,9 @@ def inspect_shard(archive_path: Path | str, shard: int, shards: int) -> pd.DataF
 
     Returns:
         One row per image, sorted by image, with the columns `COLUMNS`: text as str, bytes (of the
-        file), width and height (pixels) as int64. Where an image cannot be used, error says why;
-        elsewhere it is "".
+        file), width and height (pixels) as int64, surround (share of the frame around the field
+        that shows skin, see `melanoma.surround`; 0 where there is none) as float64. Where an image
+        cannot be used, error says why; elsewhere it is "".
 
     Raises:
         InputError: the archive itself cannot be used.
@@ -72,8 +88,7 @@ def inspect_shard(archive_path: Path | str, shard: int, shards: int) -> pd.DataF
                 _LOG.info("inspected %d of %d images", number, len(images))
     _LOG.info("inspected %s, shard %d of %d", counted(len(images), "image"), shard + 1, shards)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
-    numbers = dict.fromkeys(("bytes", "width", "height"), "int64")
-    return table.astype({**dict.fromkeys(COLUMNS, "str"), **numbers})
+    return table.astype({**dict.fromkeys(COLUMNS, "str"), **NUMBERS})
 
 
 def _inspect(archive: Archive, image: str) -> tuple[object, ...]:
@@ -84,11 +99,11 @@ def _inspect(archive: Archive, image: str) -> tuple[object, ...]:
         jpeg = archive.read(member)
         width, height = read_size(jpeg)
     except InputError as error:
-        return (*known, 0, 0, _reason(error, archive.path), "")
+        return (*known, 0, 0, _reason(error, archive.path), "", 0.0)
     grey = decode_grey(jpeg, min(width, height))
     if grey is None:
-        return (*known, 0, 0, "does not decode", "")
-    return (*known, width, height, "", fingerprint(grey))
+        return (*known, 0, 0, "does not decode", "", 0.0)
+    return (*known, width, height, "", fingerprint(grey), surround_share(grey))
 
 
 def _reason(error: InputError, archive: Path) -> str:

@@ -161,7 +161,8 @@ def _even_skin(rim: _Floats, inside: _Floats, *, share: float) -> NDArray[np.boo
     levels = np.clip(np.rint(seen * 2.55), 0, 255).astype(np.uint8)[:, None]
     bound = cv2.threshold(levels, 0, 255, cv2.THRESH_OTSU)[0] / 2.55
     light = seen > bound
-    apart = float(seen[light].mean() - seen[~light].mean()) if light.any() else 0.0
+    halves = light.any() and not light.all()
+    apart = float(seen[light].mean() - seen[~light].mean()) if halves else 0.0
     if share < _SMALL and (apart <= _STANDS_OUT or (rim[skin] > bound).mean() <= _ALL_AROUND):
         return nothing
     if apart > _TWO_LEVELS:

@@ -11,13 +11,15 @@ import numpy as np
 import pandas as pd
 
 from melanoma.isic import METADATA_FIELDS
-from melanoma.splits import PARTS
+from melanoma.splits import PARTS, torn_groups
 
 COLUMNS = ("fold", "quantity", "value", *PARTS, "all")
 """Columns of the audit: counts, or shares from 0 to 1, per part and of the whole."""
 
 NO_LESION_ID = "images without a lesion id"
 """The quantity that tells groups from known lesions."""
+
+TORN_GROUP = "near-duplicates in several parts"
 
 SHARE_OF_SOURCE = "share of source"
 
@@ -30,22 +32,28 @@ def audit_splits(splits: pd.DataFrame, catalogue: pd.DataFrame, *, seed: int = 4
 
     Args:
         splits: checked splits.
-        catalogue: columns image, lesion_id, group, diagnosis, source, age, sex, site.
+        catalogue: columns image, lesion_id, group, diagnosis, source, age, sex, site, surround.
         seed: of the image-level split it is compared with.
 
     Returns:
         Columns `COLUMNS`, one row per fold and quantity: numbers of images, known lesions, images
-        without a lesion id and groups; shares of each diagnosis, source, sex and age band, and
-        of missing fields; then, for val and test, how many lesions and groups they share with
-        train (zero, or `check_splits` fails), the share of their images whose lesion is in train,
-        and that share had the images been split one by one, stratified by diagnosis, into parts
-        of the same sizes.
+        without a lesion id and groups; shares of each diagnosis, source, sex and age band, of
+        missing fields and of images with a surround; then, for val and test, how many lesions and
+        groups they share with train (lesions: zero, or `check_splits` fails), the share of their
+        images whose lesion is in train, and that share had the images been split one by one,
+        stratified by diagnosis, into parts of the same sizes; last, of splits of one's own, each
+        group in several parts with its images in each.
     """
     known = catalogue.drop(columns=["diagnosis"])
+    torn = torn_groups(splits, catalogue)
     tables = []
     for fold, rows in splits.groupby("fold"):
         joined = rows[["image", "diagnosis", "split"]].merge(known, on="image")
         quantities = [*_counts(joined), *_shares(joined), *_shared(joined, seed)]
+        quantities += [
+            _row(TORN_GROUP, str(row["group"]), row[list(PARTS)], sum(row[list(PARTS)]))
+            for _, row in torn[torn["fold"] == fold].iterrows()
+        ]
         tables.append(pd.DataFrame(quantities, columns=list(COLUMNS[1:])).assign(fold=fold))
     return pd.concat(tables, ignore_index=True)[list(COLUMNS)]
 
@@ -95,6 +103,7 @@ def _shares(table: pd.DataFrame) -> list[Row]:
     for field in METADATA_FIELDS:
         missing = table[field].isna() if field == "age" else table[field] == ""
         rows.append(_share("missing", field, missing, table["split"]))
+    rows.append(_share("images", "with a surround", table["surround"] > 0, table["split"]))
     return rows
 
 

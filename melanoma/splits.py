@@ -7,6 +7,7 @@ more than half of a test part shows lesions that training has seen.
 from __future__ import annotations
 
 import hashlib
+import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -19,6 +20,9 @@ import pandas as pd
 
 from melanoma.errors import InputError
 from melanoma.isic import source_of
+from melanoma.wording import counted
+
+_LOG = logging.getLogger(__name__)
 
 COLUMNS = ("image", "lesion_id", "diagnosis", "fold", "split")
 PARTS = ("train", "val", "test")
@@ -288,7 +292,8 @@ def user_splits(
         test_fraction: 0 where the file must have no test part, else it must have one.
 
     Returns:
-        As `read_splits`.
+        As `read_splits`. Near-duplicates of two lesions may be in two parts, since who made the
+        file knows the lesions; they are warned of.
 
     Raises:
         InputError: as `read_splits` and `check_splits`, or another number of folds or a test part
@@ -305,16 +310,50 @@ def user_splits(
             f"{path}: {'has a' if has_test else 'no'} test part, but splits.test_fraction is "
             f"{test_fraction}; {cure}"
         )
-    check_splits(splits, catalogue)
+    check_splits(splits, catalogue, keep_groups=False)
+    torn = torn_groups(splits, catalogue)
+    if len(torn):
+        _LOG.warning(
+            "%s: %s in several parts, e.g. of %s: see results/splits_audit.csv and "
+            "results/catalogue/train_duplicates.csv; what is learnt may be tested there",
+            path,
+            counted(
+                torn["group"].nunique(),
+                "group of near-duplicates is",
+                "groups of near-duplicates are",
+            ),
+            torn["group"].iloc[0],
+        )
     return splits
 
 
-def check_splits(splits: pd.DataFrame, catalogue: pd.DataFrame) -> None:
+def torn_groups(splits: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
+    """Groups of near-duplicates that splits tear apart.
+
+    Args:
+        splits: columns `COLUMNS`.
+        catalogue: as for `check_splits`.
+
+    Returns:
+        One row per fold and group in several parts: fold, group, and its images in each of `PARTS`.
+    """
+    group = _with_groups(catalogue).set_index("image")["group"]
+    known = splits[splits["image"].isin(group.index)]
+    named = known.assign(group=group.loc[known["image"]].to_numpy(str))
+    counts = named.groupby(["fold", "group", "split"]).size().unstack(fill_value=0)
+    counts = counts.reindex(columns=list(PARTS), fill_value=0)
+    return counts[(counts > 0).sum(axis=1) > 1].reset_index().rename_axis(columns=None)
+
+
+def check_splits(
+    splits: pd.DataFrame, catalogue: pd.DataFrame, *, keep_groups: bool = True
+) -> None:
     """Make sure that splits leak nothing and fit the catalogue.
 
     Args:
         splits: columns `COLUMNS`.
         catalogue: columns image, lesion_id, diagnosis and, if near-duplicates count, group.
+        keep_groups: whether near-duplicates of several lesions must be in one part, too.
 
     Raises:
         InputError: a lesion or group in two parts of a fold; a test part that differs between
@@ -327,11 +366,11 @@ def check_splits(splits: pd.DataFrame, catalogue: pd.DataFrame) -> None:
     if numbers != list(range(len(numbers))) or not numbers:
         raise InputError(f"splits: folds {numbers}; they are numbered from 0 without a gap")
     for fold in numbers:
-        _check_fold(splits[splits["fold"] == fold], table, int(fold))
+        _check_fold(splits[splits["fold"] == fold], table, int(fold), keep_groups)
     _check_across_folds(splits, len(numbers))
 
 
-def _check_fold(fold_rows: pd.DataFrame, table: pd.DataFrame, fold: int) -> None:
+def _check_fold(fold_rows: pd.DataFrame, table: pd.DataFrame, fold: int, keep_groups: bool) -> None:
     images = fold_rows["image"]
     _refuse(images[images.duplicated()], f"fold {fold} has images twice")
     _refuse(images[~images.isin(table["image"])], f"fold {fold} has images not in the catalogue")
@@ -342,7 +381,8 @@ def _check_fold(fold_rows: pd.DataFrame, table: pd.DataFrame, fold: int) -> None
     for part in ("train", "val"):
         if not (joined["split"] == part).any():
             raise InputError(f"splits: fold {fold} has no image in {part}")
-    for column, what in (("lesion_id", "lesion"), ("group", "group of near-duplicates")):
+    kept = [("lesion_id", "lesion")] + keep_groups * [("group", "group of near-duplicates")]
+    for column, what in kept:
         placed = joined.loc[joined[column] != "", [column, "split"]].drop_duplicates()
         torn = sorted(placed.loc[placed[column].duplicated(), column])
         if torn:

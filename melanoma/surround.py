@@ -6,9 +6,9 @@ shows nothing, so that hair removal, skin tone and the search for near-duplicate
 
 A field is a box, a circle (or an ellipse, in a stretched picture) or what both have in common. It
 is found on grey at a short side of `SIDE` pixels and given in shares of the frame, so that it holds
-at every scale. What is dark at a corner is often no surround but a lesion, hair, a fold or vignetting:
-a surround is dark or of one colour throughout, and its inner edge is a circle or parallel to the
-frame. Where that is in doubt, there is none.
+at every scale. What is dark at a corner is often no surround but a lesion, hair, a fold or
+vignetting: a surround is dark or of one colour throughout, and its inner edge is a circle or
+parallel to the frame. Where that is in doubt, there is none.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ MARGIN = 0.04
 over a few per cent, and some have a line of their own colour."""
 
 # Levels are grey, of 255; lengths are pixels at a short side of `SIDE`. Chosen on real photographs
-# with a round field, on real ones under real masks of such fields, and on 5,920 of which nearly none
-# has a surround; see docs/benchmarks.md, near-duplicates.
+# with a round field, on real ones under real masks of such fields, and on 5,920 of which few have a
+# surround; see docs/benchmarks.md, near-duplicates.
 
 _SKIPPED = 1
 """Outermost lines that are not looked at: some pictures end in a light line on the black."""
@@ -47,7 +47,7 @@ _EVEN = {True: 6.0, False: 2.5}
 """Greatest difference within a bar, black or white or not: paddings of other colours are exact."""
 
 _BAR_STEP = {True: 15, False: 6}
-"""Least difference of what follows a bar, black or white or not, at `_MOSTLY` of a line's pixels."""
+"""Least difference of what follows a bar, black or white or not, at `_MOSTLY` of a line."""
 
 _MOSTLY = 0.6
 
@@ -92,6 +92,9 @@ _ALL = 0.9
 _STEP = 0.3
 """Least difference of the levels inside and outside the edge, as a share of the contrast."""
 
+
+_FINE = 256
+"""Side of the grid on which a field's share is counted."""
 
 _COARSE = 16
 """Short side, in pixels, at which the surround is filled."""
@@ -139,22 +142,26 @@ class Field:
             bool [height, width]. Where the field ends at the frame, nothing is left out there.
         """
         rim = margin * min(height, width)
-        x, y = np.arange(width) + 0.5, np.arange(height) + 0.5
-        columns, rows = np.ones(width, np.bool_), np.ones(height, np.bool_)
-        for places, length, low, high, kept in (
-            (x, width, self.left, self.right, columns),
-            (y, height, self.top, self.bottom, rows),
-        ):
-            if low > 0:
-                kept &= places >= low * length + rim
-            if high < 1:
-                kept &= places <= high * length - rim
+        x, y = _places(width) + 0.5, _places(height) + 0.5
+        columns = _between(x / width, self.left, self.right, rim / width)
+        rows = _between(y / height, self.top, self.bottom, rim / height)
         mask = rows[:, None] & columns
         if self.ellipse is not None:
             cx, cy, across, down = self.ellipse
             round_field = _Ellipse(cx * width, cy * height, across * width, down * height)
             mask &= round_field.beyond(x, y[:, None]) <= -rim
         return mask
+
+
+def _places(length: int) -> _Floats:
+    return np.arange(length, dtype=np.float64)
+
+
+def _between(places: _Floats, low: float, high: float, rim: float) -> Mask:
+    """Which places lie between two bars and their rims; there is no rim where there is no bar."""
+    least = low + rim if low > 0 else 0.0
+    most = high - rim if high < 1 else 1.0
+    return np.asarray((places >= least) & (places <= most), np.bool_)
 
 
 def find_field(pixels: Pixels) -> Field | None:
@@ -183,6 +190,18 @@ def find_field(pixels: Pixels) -> Field | None:
         x, y = ellipse.x + left - inner[0] + 0.5, ellipse.y + top - inner[1] + 0.5
         ellipse = _Ellipse(x / width, y / height, ellipse.across / width, ellipse.down / height)
     return Field(left / width, top / height, 1 - right / width, 1 - bottom / height, ellipse)
+
+
+def surround_share(pixels: Pixels) -> float:
+    """Share of a picture that is surround, rounded to 3 places; 0 where there is none.
+
+    Args:
+        pixels: as for `find_field`.
+    """
+    field = find_field(pixels)
+    if field is None:
+        return 0.0
+    return round(1 - float(field.inside(_FINE, _FINE, margin=0).mean()), 3)
 
 
 def _small(pixels: Pixels) -> Pixels:
@@ -233,15 +252,14 @@ def _round_field(grey: Pixels) -> tuple[_Ellipse, _Insets] | None:
     edge = _edge(body < dark + _EDGE * contrast)
     if edge is None:
         return None
-    found = _cut_circle(*(places + _SKIPPED for places in edge), height, width)
+    x, y = (places + _SKIPPED for places in edge)
+    found = _cut_circle(x, y, height, width)
     if found is None or not _parts(grey, *found, level=_DARK * bright, step=_STEP * contrast):
         return None
     return found
 
 
-def _cut_circle(
-    x: _Floats, y: _Floats, height: int, width: int
-) -> tuple[_Ellipse, _Insets] | None:
+def _cut_circle(x: _Floats, y: _Floats, height: int, width: int) -> tuple[_Ellipse, _Insets] | None:
     """The ellipse on which an edge lies, but for straight parts at its sides."""
     if len(x) < _LEAST_POINTS:
         return None
@@ -335,12 +353,10 @@ def _plausible(ellipse: _Ellipse, height: int, width: int) -> bool:
     )
 
 
-def _parts(
-    grey: Pixels, ellipse: _Ellipse, insets: _Insets, *, level: float, step: float
-) -> bool:
+def _parts(grey: Pixels, ellipse: _Ellipse, insets: _Insets, *, level: float, step: float) -> bool:
     """Whether it is dark all around the field and clearly brighter inside."""
     height, width = grey.shape
-    x, y = np.arange(width, dtype=np.float64), np.arange(height, dtype=np.float64)[:, None]
+    x, y = _places(width), _places(height)[:, None]
     beyond = ellipse.beyond(x, y)
     for inset, away in zip(insets, (x, y, width - 1 - x, height - 1 - y), strict=True):
         if inset:
@@ -398,7 +414,9 @@ def fill_surround(pixels: Pixels, inside: Mask) -> Pixels:
     filled = np.zeros_like(sums)
     left = np.ones(counts.shape, np.bool_)
     for side in (3, 7, 2 * _COARSE * max(1, round(max(height, width) / min(height, width))) + 1):
-        total, count = (cv2.blur(v, (side, side), borderType=cv2.BORDER_CONSTANT) for v in (sums, counts))
+        total, count = (
+            cv2.blur(v, (side, side), borderType=cv2.BORDER_CONSTANT) for v in (sums, counts)
+        )
         near = left & (count > _SOME)
         share = count[near] / np.float32(255)
         filled[near] = total[near] / (share if total.ndim == 2 else share[:, None])

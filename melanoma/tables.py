@@ -74,7 +74,8 @@ class Problems:
         Args:
             message: what is odd and what became of it.
             file: the file; its name alone is recorded, so that the table is the same anywhere.
-            severity: "warning" where something was lost, "info" where not.
+            severity: "warning" where something was lost, "info" where not, "error" where the
+                pipeline itself was wrong.
             row: 1-based line of the file; 0 where it concerns no single line.
             column: its column.
             image: the image concerned.

@@ -14,6 +14,7 @@ with job_log(snakemake.log[0]):
         [paths.inspected],
         kind=snakemake.wildcards.set,
         sources=snakemake.params.sources,
+        near_duplicates=snakemake.params.near_duplicates,
     )
     write_catalogue(
         catalogue,

@@ -12,7 +12,10 @@ from melanoma.pages import plan
 from melanoma.pages.assembly import write_pages
 
 with job_log(snakemake.log[0]):
-    matches = pd.read_csv(snakemake.input.matches, dtype=str, keep_default_na=False)
+    # Where none are looked for, the rule's input is an empty list.
+    found = [
+        pd.read_csv(path, dtype=str, keep_default_na=False) for path in snakemake.input.matches
+    ]
     with atomic_folder(snakemake.output[0]) as folder:
         evaluate_official(
             [Path(path) for path in snakemake.input.official],
@@ -20,9 +23,10 @@ with job_log(snakemake.log[0]):
             Path(snakemake.input.catalogue),
             folder,
             ood=snakemake.params.ood,
-            matched=set(matches["image_a"]),
+            matched={image for table in found for image in table["image_a"]},
             resamples=snakemake.params.bootstrap,
         )
         draw_official(folder, folder)
     final = Path(snakemake.output[0])
-    write_pages({final / "index.html": plan.OFFICIAL}, snakemake.params.captions, final.parent)
+    page = plan.official_page(matched=bool(snakemake.input.matches))
+    write_pages({final / "index.html": page}, snakemake.params.captions, final.parent)

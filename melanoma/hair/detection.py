@@ -135,6 +135,4 @@ def _too_weak(strength: Bytes, inside: Bytes | None) -> Bytes:
             cv2.blur(values.astype(np.float32), (side, side)) for values in (counted * skin, skin)
         )
         bound = cv2.convertScaleAbs(total / np.maximum(share, 1e-3), alpha=PROMINENCE)
-    return np.asarray(
-        cv2.compare(strength, cv2.max(bound, CONTRAST * LEVEL), cv2.CMP_LE), np.uint8
-    )
+    return np.asarray(cv2.compare(strength, cv2.max(bound, CONTRAST * LEVEL), cv2.CMP_LE), np.uint8)

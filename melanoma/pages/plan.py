@@ -172,6 +172,8 @@ METADATA = Page(
 )
 """Of an experiment that uses metadata."""
 
+_MATCHES = "catalogue/official_matches.csv"
+
 OFFICIAL = Page(
     "index",
     "Evaluation",
@@ -182,12 +184,19 @@ OFFICIAL = Page(
         "official/scores.csv",
         "official/per_class.csv",
         "official/confusion.csv",
-        "catalogue/official_matches.csv",
+        _MATCHES,
     ),
     subset="official",
     empty="No image of the official test set is also in training.",
 )
 """Written into results/official, which alone is asked for where the official test set is scored."""
+
+
+def official_page(*, matched: bool) -> Page:
+    """`OFFICIAL`, with the images that are also in training where these were looked for."""
+    kept = tuple(table for table in OFFICIAL.tables if matched or table != _MATCHES)
+    return replace(OFFICIAL, tables=kept)
+
 
 COMPARISON = Page(
     "comparison",

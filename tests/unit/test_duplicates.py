@@ -9,6 +9,7 @@ import pytest
 from melanoma import duplicates
 from melanoma.duplicates import (
     PAIR_COLUMNS,
+    Thumbnail,
     find_candidates,
     find_duplicates,
     join_groups,
@@ -153,11 +154,14 @@ def test_blocks_give_what_one_block_gives(tmp_path, originals, monkeypatch, capl
 
 
 def test_many_copies_of_one_image_end_in_one_group(tmp_path, originals):
-    pixels = originals["O0"]
-    images = {f"C{q}": encode(pixels, q) for q in range(50, 98)}
+    data = encode(originals["O0"])
+    again = encode(originals["O0"], 60)
+    images = {f"C{i}": data for i in range(40)} | {"D0": again, "D1": again}
     table = make_set(tmp_path / "a.zip", images)
     pairs = find_duplicates(table, tmp_path / "a.zip")
-    assert join_groups(table, pairs).nunique() == 1
+    groups = join_groups(table, pairs)
+    assert groups.names.nunique() == 1
+    assert groups.cut.empty
 
 
 def test_weak_candidates_are_limited(monkeypatch):
@@ -200,10 +204,55 @@ def test_image_that_no_longer_decodes(tmp_path, originals):
 )
 def test_groups(lesions, pairs, expected):
     table = pd.DataFrame({"image": list("ABCD"), "lesion_id": lesions}, index=[5, 6, 7, 8])
+    table = table.assign(crc=list("0123"), bytes=1)
     for order in (pairs, [(b, a) for a, b in reversed(pairs)]):
-        groups = join_groups(table, pd.DataFrame(order, columns=["image_a", "image_b"]))
-        assert groups.tolist() == expected
-        assert list(groups.index) == [5, 6, 7, 8]
+        tied = pd.DataFrame(order, columns=["image_a", "image_b"]).assign(similarity=0.8)
+        groups = join_groups(table, tied)
+        assert groups.names.tolist() == expected
+        assert list(groups.names.index) == [5, 6, 7, 8]
+        assert groups.cut.empty
+
+
+def chain(count: int, similarities: dict[int, float]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Images 0 to count - 1, each tied to the next, by 0.9 unless told otherwise."""
+    images = [f"I{i:03d}" for i in range(count)]
+    table = pd.DataFrame({"image": images, "lesion_id": "", "crc": images, "bytes": 1})
+    pairs = pd.DataFrame({"image_a": images[:-1], "image_b": images[1:]})
+    pairs["similarity"] = [similarities.get(i, 0.9) for i in range(count - 1)]
+    return table, pairs
+
+
+@pytest.mark.parametrize(
+    ("count", "similarities", "sizes", "cut"),
+    [
+        # Ten lesions may be tied, eleven may not.
+        (10, {}, [10], []),
+        (11, {4: 0.7}, [5, 6], [4]),
+        (30, {9: 0.7, 19: 0.65}, [10, 10, 10], [19, 9]),
+        # A link weaker than the one that would have been too much joins nothing more to its parts.
+        (13, {9: 0.75, 11: 0.7}, [1, 2, 10], [11, 9]),
+    ],
+)
+def test_groups_out_of_proportion_are_cut_at_their_weakest_links(count, similarities, sizes, cut):
+    table, pairs = chain(count, similarities)
+    for order in (pairs, pairs.sample(frac=1, random_state=1)):
+        groups = join_groups(table, order)
+        assert sorted(groups.names.value_counts()) == sizes
+        assert groups.cut["image_a"].tolist() == [f"I{i:03d}" for i in cut]
+        assert groups.limit == 10
+
+
+def test_large_sets_may_have_larger_groups_and_the_same_file_ties_any_number():
+    table, pairs = chain(4000, {})
+    groups = join_groups(table, pairs.head(19))
+    assert (groups.limit, groups.names.value_counts().iloc[0], len(groups.cut)) == (20, 20, 0)
+    table, pairs = chain(50, {})
+    groups = join_groups(table.assign(crc="same"), pairs)
+    assert groups.names.nunique() == 1
+    # One file's lesions count as one.
+    table["crc"] = ["same"] * 40 + table["crc"].tolist()[40:]
+    groups = join_groups(table.head(49), pairs.head(48))
+    assert (groups.names.nunique(), len(groups.cut)) == (1, 0)
 
 
 @pytest.mark.parametrize("view", range(VIEWS))
@@ -236,8 +285,8 @@ def test_decoding_to_grey():
 
 def test_similarity_of_unrelated_and_of_empty_pictures():
     a, b = (thumbnail(cv2.cvtColor(lesion(s), cv2.COLOR_BGR2GRAY), 96) for s in (1, 2))
-    assert similarity(a, b) < 0.4
-    assert similarity(a, a) == 1.0
+    assert similarity(Thumbnail(a), Thumbnail(b)) < 0.4
+    assert similarity(Thumbnail(a), Thumbnail(a)) == 1.0
     flat = np.full((96, 96), 7, np.uint8)
-    assert similarity(a, flat) == 0.0
-    assert similarity(flat, flat + 1) == 0.0
+    assert similarity(Thumbnail(a), Thumbnail(flat)) == 0.0
+    assert similarity(Thumbnail(flat), Thumbnail(flat + 1)) == 0.0

@@ -50,6 +50,7 @@ def test_a_good_image_is_described(archive):
             "height": height,
             "error": "",
             "fingerprint": fingerprint(decode_grey(data, min(width, height))),
+            "surround": 0.0,
         }
 
 
@@ -64,6 +65,7 @@ def test_a_bad_image_has_a_row_that_says_why(archive, name):
         "height": 0,
         "error": message,
         "fingerprint": "",
+        "surround": 0.0,
     }
 
 

@@ -277,6 +277,12 @@ def evaluation_targets():
     ]
 
 
+def get_official_matches():
+    """Official test images that are also in training, where these are looked for."""
+    wanted = CONFIG.evaluation.match_official
+    return ["results/catalogue/official_matches.csv"] if wanted else []
+
+
 def explanation_targets():
     """Heat maps of the main experiment; metadata alone has none."""
     return ["results/gradcam"] if MAIN.model.image else []

@@ -110,6 +110,7 @@ rule catalogue:
         code=code_version("melanoma.cataloguing"),
         metadata=lambda wildcards: bool(get_metadata(wildcards)),
         sources=get_sources,
+        near_duplicates=CONFIG.splits.near_duplicates,
     message:
         "Joining the tables of the {wildcards.set} set"
     script:

@@ -38,7 +38,7 @@ rule official:
             fold=FOLDS,
         ),
         catalogue="results/catalogue/test.csv",
-        matches="results/catalogue/official_matches.csv",
+        matches=get_official_matches(),
     output:
         report(
             directory("results/official"),
@@ -69,6 +69,7 @@ rule official:
         ),
         experiment=MAIN.name,
         captions=get_captions([plan.OFFICIAL]),
+        matched=CONFIG.evaluation.match_official,
         ood=CONFIG.evaluation.ood,
         bootstrap=CONFIG.evaluation.bootstrap,
         folds=len(FOLDS),

@@ -16,7 +16,7 @@ rule split:
     resources:
         **cluster.table_resources(),
     params:
-        settings=CONFIG.splits.model_dump(exclude={"file"}),
+        settings=CONFIG.splits.model_dump(exclude={"file", "near_duplicates"}),
         own=CONFIG.splits.file,
         code=code_version("melanoma.splits", "melanoma.split_audit"),
     message:
