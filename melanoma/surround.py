@@ -383,7 +383,7 @@ def off_black_corners(rgb: Pixels) -> Mask | None:
     for y, x in ((0, 0), (0, width - 1), (height - 1, 0), (height - 1, width - 1)):
         corner = rgb[max(y - 2, 0) : y + 3, max(x - 2, 0) : x + 3]
         if int(corner.max()) <= _BLACK and not black.any():
-            black = cv2.compare(rgb.max(axis=2), 2.0 * _BLACK, cv2.CMP_LE)
+            black = (rgb.max(axis=2) <= 2 * _BLACK).view(np.uint8)
     if not black.any():
         return None
     _, label = cv2.connectedComponents(black, connectivity=4)

@@ -39,6 +39,7 @@ def catalogue(lesions=120, seed=0):
             "bytes": 1000,
             "crc": "00000000",
             "fingerprint": "ab",
+            "surround": 0.0,
         }
     )
 

@@ -214,7 +214,7 @@ def test_the_search_costs_the_same_for_any_size(size, monkeypatch):
     searched = []
     find = detection.find_hairs
     monkeypatch.setattr(
-        removal, "find_hairs", lambda dark: searched.append(dark.shape) or find(dark)
+        removal, "find_hairs", lambda dark, *inside: searched.append(dark.shape) or find(dark)
     )
     hair.remove_hair(np.full((size[1], size[0], 3), 150, np.uint8))
     (shape,) = searched

@@ -95,7 +95,10 @@ def test_columns_and_their_kinds_are_the_same_with_and_without_rows(archive, sha
     assert tuple(table) == COLUMNS
     numbers = ["bytes", "width", "height"]
     assert (table.dtypes[numbers] == "int64").all()
-    assert (table.drop(columns=numbers).dtypes == pd.Series([""], dtype="str").dtype).all()
+    assert table["surround"].dtype == "float64"
+    assert (
+        table.drop(columns=[*numbers, "surround"]).dtypes == pd.Series([""], dtype="str").dtype
+    ).all()
 
 
 @pytest.mark.parametrize("shards", [2, 3, 10, 13])

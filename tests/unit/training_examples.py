@@ -56,6 +56,7 @@ def write_data(
             "bytes": 1000,
             "crc": "00000000",
             "fingerprint": "00",
+            "surround": 0.0,
         }
     )
     catalogue.to_csv(folder / "train.csv", index=False, lineterminator="\n")
