@@ -16,6 +16,7 @@ from melanoma.archive import Archive
 from melanoma.drawing import Cell, Pixels, Row
 from melanoma.images import clean
 from melanoma.pages.numbers import counted
+from melanoma.pages.plan import NO_DUPLICATES
 
 if TYPE_CHECKING:
     from melanoma import config
@@ -189,7 +190,7 @@ def duplicate_pairs(
     cells = [_pair_cell(store, row) for _, row in table.iterrows()]
     rows = [Row((), tuple(cells[i : i + 4])) for i in range(0, len(cells), 4)]
     lines = f"{counted(len(pairs), 'near-duplicate pair')}; images of a pair never part in a split."
-    title = ("Near-duplicates", lines if len(pairs) else "No near-duplicate pair was found.")
+    title = ("Near-duplicates", lines if len(pairs) else NO_DUPLICATES)
     sheet = drawing.draw_sheet(rows, side=side, title=title, label_width=0, text_size=12)
     drawing.write_png(path, sheet)
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 CATEGORIES = ("Data", "Training", "Evaluation", "Explanation", "Provenance")
 """The report's chapters in reading order."""
 
+NO_DUPLICATES = "No near-duplicate pair was found (or looked for: splits.near_duplicates)."
+
 SUBSETS = {"val": "validation", "test": "test", "official": "official test"}
 
 
@@ -61,7 +63,7 @@ DATA = (
         "duplicates",
         ("sheets/duplicates.png",),
         ("catalogue/train_duplicates.csv",),
-        empty="No near-duplicate pair was found.",
+        empty=NO_DUPLICATES,
     ),
     Page(
         "audit",

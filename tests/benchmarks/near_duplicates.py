@@ -1,7 +1,7 @@
 """Measure how many planted near-duplicates are found in an archive, and how many pairs are false.
 
     python -m tests.benchmarks.near_duplicates FOLDER [--masks ZIP] [--photographs ZIP]
-        [--copies 200] [--sets as-is round ...] [--sheet FOLDER]
+        [--copies 200] [--sets as-is round ...] [--sheet FOLDER] [--before]
 
 FOLDER holds the official training files. Its images are searched as they are and, since a surround
 is the same in unrelated photographs, under round fields (masks of real ones, or drawn ones), padded
@@ -9,19 +9,22 @@ to squares with black and with white, and framed. Copies are planted beside them
 saved at JPEG quality 60, cropped to the centre square, turned by 90 degrees, mirrored; the surround
 is put on before. A pair is false if it is neither a copy with its original (or another photograph
 of that lesion) nor of one lesion. Photographs are searched as they are, each of another lesion. The
-sheets show the pairs across lesions. Exit status 1 where a target is missed.
+sheets show the pairs across lesions. With --before each search is done first as if no surround were
+seen, which is what leaving it out is measured against. Exit status 1 where a target is missed.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
 import time
 import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from unittest import mock
 
 import cv2
 import numpy as np
@@ -214,9 +217,11 @@ def measure(kind: str, table: pd.DataFrame, pairs: pd.DataFrame, planted: pd.Dat
     print(f"  recall over all {by_kind.mean():.4f}; for information: another surround {other}")
     false = false_pairs(table, pairs, planted)
     rate = 1000 * len(false) / len(table)
-    largest = join_groups(table, pairs).value_counts().iloc[0]
+    groups = join_groups(table, pairs)
+    largest = groups.names.value_counts().iloc[0]
     print(
-        f"  {len(false)} pairs across lesions, {rate:.2f} per 1,000; largest group {largest} images"
+        f"  {len(false)} pairs across lesions, {rate:.2f} per 1,000; largest group {largest} "
+        f"images, {len(groups.cut)} links cut"
     )
     least, least_all = RECALL.get(kind, RECALL_SURROUNDED)
     return bool(by_kind.min() >= least and by_kind.mean() >= least_all and rate <= FALSE_PER_1000)
@@ -239,6 +244,16 @@ def draw_sheet(pairs: pd.DataFrame, archive: Path, path: Path, side: int = 240) 
         rows += [np.zeros_like(rows[0])] * (-len(rows) % 4)
         lines = [np.hstack(rows[i : i + 4]) for i in range(0, len(rows), 4)]
         cv2.imwrite(str(path), np.vstack(lines))
+
+
+@contextlib.contextmanager
+def no_surround_seen() -> Iterator[None]:
+    """Every picture is taken whole, whatever lies around its field."""
+    with (
+        mock.patch("melanoma.fingerprint.find_field", return_value=None),
+        mock.patch("melanoma.duplicates.find_field", return_value=None),
+    ):
+        yield
 
 
 def photographs(path: Path, sheet: Path | None) -> bool:
@@ -264,6 +279,7 @@ def main() -> int:
     kinds = ["as-is", "round", "black", "white", "framed"]
     parser.add_argument("--sets", nargs="+", choices=kinds, default=kinds)
     parser.add_argument("--sheet", type=Path, help="folder for pictures of pairs across lesions")
+    parser.add_argument("--before", action="store_true", help="also as if no surround were seen")
     options = parser.parse_args()
     masks: list[Picture] = []
     if options.masks:
@@ -277,18 +293,31 @@ def main() -> int:
             archive = Path(temporary) / "images.zip"
             source = options.folder / "ISIC_2019_Training_Input.zip"
             planted = plant(source, archive, kind, surrounds, options.copies)
-            table = describe(archive, options.folder, planted)
-            start = time.process_time()
-            pairs = find_duplicates(table, archive)
-            took = time.process_time() - start
-            print(f"{kind}: {len(table)} images searched in {took:.1f} s of CPU", flush=True)
-            good &= measure(kind, table, pairs, planted)
-            if options.sheet:
-                across = false_pairs(table, pairs, planted)
-                draw_sheet(across, archive, options.sheet / f"{kind}.png")
+            if options.before:
+                with no_surround_seen():
+                    search(f"{kind}, before", archive, options.folder, planted, None)
+            good &= search(kind, archive, options.folder, planted, options.sheet)
     if options.photographs:
+        if options.before:
+            print("before: ", end="")
+            with no_surround_seen():
+                photographs(options.photographs, None)
         good &= photographs(options.photographs, options.sheet)
     return 0 if good else 1
+
+
+def search(
+    kind: str, archive: Path, folder: Path, planted: pd.DataFrame, sheet: Path | None
+) -> bool:
+    """Search one archive and print what was found; tells whether it is good."""
+    table = describe(archive, folder, planted)
+    start = time.process_time()
+    pairs = find_duplicates(table, archive)
+    took = time.process_time() - start
+    print(f"{kind}: {len(table)} images searched in {took:.1f} s of CPU", flush=True)
+    if sheet is not None:
+        draw_sheet(false_pairs(table, pairs, planted), archive, sheet / f"{kind}.png")
+    return measure(kind, table, pairs, planted)
 
 
 if __name__ == "__main__":
