@@ -54,6 +54,9 @@ _MOSTLY = 0.6
 _NEXT = slice(1, 4)
 """Lines after a bar, of which one must differ; the first is a mixture, others a rim's own."""
 
+_NARROW = 0.25
+"""Least share of width and height that bars leave: a narrower stripe is no photograph."""
+
 _CONTRAST = 50
 """Least difference between the brightest tenth of a picture and its darkest corner."""
 
@@ -177,6 +180,8 @@ def find_field(pixels: Pixels) -> Field | None:
     height, width = grey.shape
     left, right = _bars(np.ascontiguousarray(grey.T))
     top, bottom = _bars(grey)
+    if width - left - right < _NARROW * width or height - top - bottom < _NARROW * height:
+        return None
     found = _round_field(grey[top : height - bottom, left : width - right])
     if found is None and not any((left, right, top, bottom)):
         return None

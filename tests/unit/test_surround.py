@@ -144,6 +144,7 @@ NO_SURROUND = {
     "diagonal background": lambda: np.where(
         (np.mgrid[:SIDE, :SIDE].sum(axis=0) < 160)[..., None], np.uint8(8), skin(12)
     ),
+    "a stripe between wide bars": lambda: with_bars(skin(14, SIDE, 32), (112, 0, 112, 0), BLACK),
     "one shade": lambda: np.full((SIDE, SIDE, 3), 140, np.uint8),
     "black": lambda: np.zeros((SIDE, SIDE, 3), np.uint8),
     "smooth": lambda: (
