@@ -272,7 +272,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         "images",
         type=Path,
         nargs="+",
-        help="JPEG files, or folders of them (.jpg, .jpeg, .jpe, .jfif)",
+        help="JPEG files, or folders of them",
     )
     parser.add_argument(
         "--model",
