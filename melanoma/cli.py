@@ -268,12 +268,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser = commands.add_parser(
         "predict", help="classify JPEG images (research only, no medical device)"
     )
-    parser.add_argument(
-        "images",
-        type=Path,
-        nargs="+",
-        help="JPEG files, or folders of them",
-    )
+    parser.add_argument("images", type=Path, nargs="+", help="JPEG files, or folders of them")
     parser.add_argument(
         "--model",
         type=Path,
