@@ -12,15 +12,13 @@ import lzma
 import struct
 import zipfile
 import zlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from melanoma.errors import InputError
+from melanoma.file_kinds import SUFFIXES_TOLD, is_hidden, is_image_name, tell_passed_over
 from melanoma.jpeg import MAX_BYTES
-
-SUFFIXES = (".jpg", ".jpeg")
-"""File name endings of images, in any case."""
 
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed size: JPEG data do not compress, bombs a thousandfold."""
@@ -38,8 +36,9 @@ _SHOWN = 5
 class Archive:
     """A zip of JPEG images, by image id; several processes may each open their own.
 
-    The id of an image is its member's file name without .jpg or .jpeg; members may lie in any
-    inner folder, and other files are ignored. Use as a context manager, or call `close`.
+    The id of an image is its member's file name without .jpg, .jpeg, .jpe or .jfif; members may
+    lie in any inner folder, and other files are passed over. Use as a context manager, or call
+    `close`.
 
     Attributes:
         path: the zip.
@@ -87,6 +86,10 @@ class Archive:
             return self._members[image]
         except KeyError:
             raise InputError(f"{self.path}: holds no image {image!r}") from None
+
+    def passed_over(self) -> str:
+        """Which images of other kinds it holds and what to do; "" where it holds none."""
+        return _passed_over(self._zip.infolist())
 
     def size(self, member: str) -> int:
         """Unpacked size of a member in bytes, as the archive's directory declares it."""
@@ -171,7 +174,7 @@ def _why_no_zip(start: bytes, size: int) -> str:
     return f"not a zip: it starts with {start[:8]!r}; give the zip of the images"
 
 
-def _by_image(path: Path, infos: Iterable[zipfile.ZipInfo]) -> dict[str, str]:
+def _by_image(path: Path, infos: Sequence[zipfile.ZipInfo]) -> dict[str, str]:
     """Members by image id; every problem of one kind told at once."""
     members: dict[str, str] = {}
     unsafe: list[str] = []
@@ -192,7 +195,8 @@ def _by_image(path: Path, infos: Iterable[zipfile.ZipInfo]) -> dict[str, str]:
     _refuse(path, encrypted, "encrypted members; make a zip without a password")
     _refuse(path, twice, "two members of one image; keep one of each")
     if not members:
-        raise InputError(f"{path}: holds no .jpg or .jpeg file; give the zip of the images")
+        cure = _passed_over(infos) or "give the zip of the images"
+        raise InputError(f"{path}: holds no {SUFFIXES_TOLD} file; {cure}")
     return members
 
 
@@ -204,11 +208,14 @@ def _is_unsafe(name: str) -> bool:
 
 def _image_name(info: zipfile.ZipInfo) -> str | None:
     """Id of an image member; None for folders, other files and macOS's hidden companions."""
-    path = PurePosixPath(info.filename)
-    if path.suffix.lower() not in SUFFIXES or info.is_dir():  # which fails on an empty name
+    if not is_image_name(info.filename) or info.is_dir():  # which fails on an empty name
         return None
-    hidden = path.name.startswith(".") or path.parts[0] == "__MACOSX"
-    return None if hidden else path.stem
+    return None if is_hidden(info.filename) else PurePosixPath(info.filename).stem
+
+
+def _passed_over(infos: Iterable[zipfile.ZipInfo]) -> str:
+    """Which members are images of other kinds, and what to do."""
+    return tell_passed_over(info.filename for info in infos if not is_hidden(info.filename))
 
 
 def _refuse(path: Path, names: list[str], what: str) -> None:

@@ -10,10 +10,11 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma import inspection
-from melanoma.archive import SUFFIXES, Archive
+from melanoma.archive import Archive
 from melanoma.catalogue import COLUMNS, QUARANTINE_COLUMNS, Catalogue
 from melanoma.duplicates import Groups, find_duplicates, join_groups, no_pairs
 from melanoma.errors import InputError
+from melanoma.file_kinds import SUFFIXES
 from melanoma.isic import WEIGHT_COLUMNS, source_of
 from melanoma.official import SetName, read_ground_truth, read_metadata
 from melanoma.tables import Problems, too_many
@@ -93,7 +94,7 @@ def _build(
 ) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
-    seen = _inspected(inspected, Path(archive))
+    seen = _inspected(inspected, Path(archive), problems)
     broken = seen[seen["error"] != ""]
     _check_quarantine(broken, len(seen), Path(archive))
     _compare_images(truth, seen, Path(ground_truth), Path(archive), problems)
@@ -166,8 +167,13 @@ def _check_lesions(
     problems.raise_stops(path)
 
 
-def _inspected(tables: Sequence[pd.DataFrame | Path | str], archive: Path) -> pd.DataFrame:
-    """All shards as one table in order of image, checked to be of this very archive."""
+def _inspected(
+    tables: Sequence[pd.DataFrame | Path | str], archive: Path, problems: Problems
+) -> pd.DataFrame:
+    """All shards as one table in order of image, checked to be of this very archive.
+
+    Images of other kinds in the archive are told before anything stops: they may be why.
+    """
     parts = [part if isinstance(part, pd.DataFrame) else _read_shard(part) for part in tables]
     if not parts:
         raise InputError(f"{archive}: no shard was inspected")
@@ -177,6 +183,10 @@ def _inspected(tables: Sequence[pd.DataFrame | Path | str], archive: Path) -> pd
             images.crc(images.member(image)) == crc
             for image, crc in zip(seen["image"], seen["crc"], strict=True)
         )
+        passed_over = images.passed_over()
+    if passed_over:
+        _LOG.warning("%s: %s", archive, passed_over)
+        problems.note(passed_over, file=archive)
     if not same:
         raise InputError(
             f"{archive}: is not the archive that was inspected, or a shard is missing; "

@@ -266,9 +266,13 @@ def _thumbnails(
     short_sides = chosen[["width", "height"]].min(axis=1)
     with Archive(archive) as images:
         for member, short in zip(chosen["member"], short_sides, strict=True):
-            grey = decode_grey(images.read(member), int(short), least=_SIDE)
-            if grey is None:
-                raise InputError(f"{archive}: {member!r} no longer decodes; inspect it again")
+            jpeg = images.read(member)
+            try:
+                grey = decode_grey(jpeg, int(short), least=_SIDE)
+            except InputError as error:
+                raise InputError(
+                    f"{archive}: {member!r} no longer decodes ({error}); inspect it again"
+                ) from error
             thumbnails.append(Thumbnail.of(grey))
     return thumbnails, rows
 

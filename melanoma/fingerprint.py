@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from melanoma.decoding import decode
 from melanoma.surround import Field, find_field
 
 Floats = NDArray[np.float32]
@@ -50,18 +51,12 @@ _FADED = 6
 
 _FADED_SIDE = 64
 
-_REDUCTIONS = {
-    1: cv2.IMREAD_GRAYSCALE,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 
-
-def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels | None:
+def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels:
     """Decode a JPEG to grey at 1, 1/2, 1/4 or 1/8 of its size, whichever is quickest.
 
-    As in `melanoma.images`, pixels are taken as stored, whatever an EXIF orientation says.
+    As in `melanoma.images`, pixels are taken as stored, whatever an EXIF orientation says. Colour
+    profiles are left alone: fingerprints are of shapes.
 
     Args:
         jpeg: the file's content.
@@ -69,15 +64,13 @@ def decode_grey(jpeg: bytes, short_side: int, *, least: int = _LEAST) -> Pixels 
         least: shorter side in pixels that is wanted at least, where the image has it.
 
     Returns:
-        uint8[height, width], or None where it does not decode.
+        uint8[height, width].
+
+    Raises:
+        InputError: damaged, see `melanoma.decoding.decode`.
     """
     factor = next((f for f in (8, 4, 2) if short_side // f >= least), 1)
-    flags = _REDUCTIONS[factor] | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        grey = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
-    except cv2.error:
-        return None
-    return None if grey is None else np.asarray(grey, np.uint8)
+    return decode(jpeg, denominator=factor, channels="GRAY")
 
 
 def centre_square(grey: Pixels) -> Pixels:

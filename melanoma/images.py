@@ -1,5 +1,8 @@
 """JPEG bytes to the pixels that are trained on: decode at a reduced scale, clean, frame.
 
+Colours are brought to sRGB once decoded: at that scale, since telephones write many more pixels,
+and before hairs are looked for, so that these are found among the same colours in all files.
+
 Pixels are taken as stored: an EXIF orientation is ignored, as in the official images, whose pixel
 data it never describes, and in the catalogue's width and height. A lesion has no upright side.
 """
@@ -8,13 +11,13 @@ from __future__ import annotations
 
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from melanoma.errors import InputError
+from melanoma.colour import to_srgb
+from melanoma.decoding import decode
 from melanoma.hair import dullrazor, remove_hair
-from melanoma.jpeg import read_size
+from melanoma.jpeg import read_header, read_size
 from melanoma.resampling import resize
 
 __all__ = [
@@ -39,38 +42,6 @@ Hairs are found and covered at that scale. At 1.0, fine hairs blend with the ski
 covered: 0.5 to 1 dB lost beside hairs of 600 x 450 files, for 0.5 ms of decoding saved; 1.7 lets
 1024 x 768 files be read at half scale for a size of 224, where full scale gains nothing.
 """
-
-_FLAGS = {
-    1: cv2.IMREAD_COLOR_RGB,
-    2: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_COLOR_RGB | cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
-"""By denominator. Together with RGB, "grayscale" selects the scale only."""
-
-
-def decode(jpeg: bytes, *, denominator: int = 1) -> Pixels:
-    """Decode at full or reduced scale; grey and CMYK become RGB.
-
-    Args:
-        jpeg: the whole file, as `read_size` accepts it.
-        denominator: 1, 2, 4 or 8: the sides are divided by it, rounded up. The inverse cosine
-            transform itself is reduced, which is cheaper than decoding and shrinking.
-
-    Returns:
-        uint8 [H, W, 3], RGB.
-
-    Raises:
-        InputError: the data are damaged beyond decoding.
-    """
-    flags = _FLAGS[denominator] | cv2.IMREAD_IGNORE_ORIENTATION
-    try:
-        rgb: Pixels | None = cv2.imdecode(np.frombuffer(jpeg, np.uint8), flags)
-    except cv2.error:
-        rgb = None
-    if rgb is None:
-        raise InputError("damaged: does not decode")
-    return rgb
 
 
 def denominator_for(width: int, height: int, size: int) -> int:
@@ -100,16 +71,17 @@ def clean(jpeg: bytes, *, size: int, hair_removal: HairRemoval) -> Pixels:
         hair_removal: lines, dullrazor (at native size, as it is usually done) or none.
 
     Returns:
-        uint8 [h, w, 3], RGB, with min(h, w) equal to `size` or, if smaller, the file's.
+        uint8 [h, w, 3], sRGB, with min(h, w) equal to `size` or, if smaller, the file's.
 
     Raises:
         InputError: not a JPEG, truncated, damaged or too large; says which, not of what file.
     """
-    width, height = read_size(jpeg)
+    header = read_header(jpeg)
     if hair_removal == "dullrazor":
-        rgb = dullrazor(decode(jpeg))
+        rgb = dullrazor(to_srgb(decode(jpeg), header))
     else:
-        rgb = decode(jpeg, denominator=denominator_for(width, height, size))
+        rgb = decode(jpeg, denominator=denominator_for(*header.size, size))
+        rgb = to_srgb(rgb, header)
         if hair_removal == "lines":
             rgb = remove_hair(rgb)
     height, width = rgb.shape[:2]
@@ -156,7 +128,7 @@ def prepare(jpeg: bytes, *, size: int, framing: Framing, hair_removal: HairRemov
         hair_removal: see `clean`.
 
     Returns:
-        uint8 [size, size, 3], RGB.
+        uint8 [size, size, 3], sRGB.
 
     Raises:
         InputError: see `clean`.

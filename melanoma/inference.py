@@ -18,6 +18,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma import config, isic
+from melanoma.colour import why_ignored
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
 from melanoma.evaluation.decision_file import read_decision
@@ -25,7 +26,7 @@ from melanoma.explain.selection import CALIBRATED
 from melanoma.images import prepare
 from melanoma.inference_input import check_images, find_images, why_wrong
 from melanoma.isic import METADATA_FIELDS
-from melanoma.jpeg import read_file
+from melanoma.jpeg import read_file, read_header
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
@@ -271,6 +272,8 @@ def _read_files(
                 read[size, framing, hair_removal][number] = prepare(
                     data, size=size, framing=framing, hair_removal=hair_removal
                 )
+            if why := why_ignored(read_header(data)):
+                log.warning("%s: %s: its pixels are taken as sRGB", file, why)
         except (InputError, OSError) as error:
             reason = error.strerror if isinstance(error, OSError) else str(error)
             table.loc[number, "error"] = reason or type(error).__name__

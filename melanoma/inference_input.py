@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from melanoma import isic
-from melanoma.archive import SUFFIXES
 from melanoma.errors import InputError
+from melanoma.file_kinds import (
+    SUFFIXES,
+    SUFFIXES_TOLD,
+    is_hidden,
+    is_image_name,
+    kind_by_name,
+    tell_passed_over,
+)
 from melanoma.isic import METADATA_FIELDS
 from melanoma.official import AGES
 from melanoma.tables import Problems, read_table
 from melanoma.wording import first_few
+
+_LOG = logging.getLogger(__name__)
 
 OFFICIAL_NAMES = {"age_approx": "age", "anatom_site_general": "site"}
 """Metadata columns of the official files, and what they are called here."""
@@ -21,6 +31,8 @@ OFFICIAL_NAMES = {"age_approx": "age", "anatom_site_general": "site"}
 
 def find_images(paths: Sequence[Path]) -> list[Path]:
     """The files named, and the JPEG files in the folders named, each once.
+
+    Hidden files in folders are nobody's images. Images of other kinds there are warned of.
 
     Args:
         paths: files (of any name) and folders.
@@ -32,17 +44,36 @@ def find_images(paths: Sequence[Path]) -> list[Path]:
         InputError: no path, or a folder without a JPEG file.
     """
     found: list[Path] = []
+    others: set[str] = set()
     for path in paths:
         if not path.is_dir():
             found.append(path)
             continue
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and p.is_file())
+        inside, beside = _look_into(path)
         if not inside:
-            raise InputError(f"{path}: holds no .jpg or .jpeg file; name another folder")
+            cure = tell_passed_over(beside) or "name another folder"
+            raise InputError(f"{path}: holds no {SUFFIXES_TOLD} file; {cure}")
         found += inside
+        others |= {(path / name).as_posix() for name in beside}
     if not found:
         raise InputError("no image: name JPEG files or folders that hold some")
+    if passed_over := tell_passed_over(others):
+        _LOG.warning("%s", passed_over)
     return list(dict.fromkeys(found))
+
+
+def _look_into(folder: Path) -> tuple[list[Path], list[str]]:
+    """JPEG files of a folder with all it holds, and relative names of images of other kinds."""
+    images, others = [], []
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if is_hidden(name):
+            continue
+        if is_image_name(name) and path.is_file():
+            images.append(path)
+        elif kind_by_name(name) and path.is_file():
+            others.append(name)
+    return images, others
 
 
 def read_metadata(path: Path) -> pd.DataFrame:

@@ -10,9 +10,10 @@ import cv2
 import pandas as pd
 
 from melanoma.archive import Archive
+from melanoma.colour import why_ignored
 from melanoma.errors import InputError
 from melanoma.fingerprint import decode_grey, fingerprint
-from melanoma.jpeg import read_size
+from melanoma.jpeg import read_header
 from melanoma.surround import surround_share
 from melanoma.wording import counted
 
@@ -80,30 +81,34 @@ def inspect_shard(archive_path: Path | str, shard: int, shards: int) -> pd.DataF
     with Archive(archive_path) as archive:
         images = shard_of(archive.images, shard, shards)
         rows = []
+        ignored: dict[str, list[str]] = {}
         told = time.monotonic()
         for number, image in enumerate(images, 1):
-            rows.append(_inspect(archive, image))
+            rows.append(_inspect(archive, image, ignored))
             if time.monotonic() - told > _SECONDS_BETWEEN_LINES:
                 told = time.monotonic()
                 _LOG.info("inspected %d of %d images", number, len(images))
+    for why, members in ignored.items():
+        affected = counted(len(members), "image")
+        _LOG.warning("%s in %s, e.g. %s: taken as sRGB", why, affected, members[0])
     _LOG.info("inspected %s, shard %d of %d", counted(len(images), "image"), shard + 1, shards)
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     return table.astype({**dict.fromkeys(COLUMNS, "str"), **NUMBERS})
 
 
-def _inspect(archive: Archive, image: str) -> tuple[object, ...]:
-    """One row of the table."""
+def _inspect(archive: Archive, image: str, ignored: dict[str, list[str]]) -> tuple[object, ...]:
+    """One row of the table; members whose colour profile is of no use are added to `ignored`."""
     member = archive.member(image)
     known = (image, member, archive.size(member), archive.crc(member))
     try:
         jpeg = archive.read(member)
-        width, height = read_size(jpeg)
+        header = read_header(jpeg)
+        grey = decode_grey(jpeg, min(header.size))
     except InputError as error:
         return (*known, 0, 0, _reason(error, archive.path), "", 0.0)
-    grey = decode_grey(jpeg, min(width, height))
-    if grey is None:
-        return (*known, 0, 0, "does not decode", "", 0.0)
-    return (*known, width, height, "", fingerprint(grey), surround_share(grey))
+    if why := why_ignored(header):
+        ignored.setdefault(why, []).append(member)
+    return (*known, *header.size, "", fingerprint(grey), surround_share(grey))
 
 
 def _reason(error: InputError, archive: Path) -> str:

@@ -23,6 +23,8 @@ PACKAGES = (
     "pytorch-lightning",
     "torchmetrics",
     "opencv-python-headless",
+    "simplejpeg",
+    "pillow",
     "numpy",
     "pandas",
     "scikit-learn",

@@ -8,6 +8,7 @@ import zipfile
 
 import cv2
 import explain_examples
+import image_examples
 import numpy as np
 import pytest
 from PIL import Image
@@ -28,11 +29,19 @@ def encode(pixels: np.ndarray, suffix: str = ".jpg", *settings: int) -> bytes:
     return cv2.imencode(suffix, pixels, list(settings))[1].tobytes()
 
 
-def pillow(pixels: np.ndarray, mode: str, orientation: int = 1) -> bytes:
+def other_kind(kind: str) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(picture()).save(stream, kind)
+    return stream.getvalue()
+
+
+def pillow(
+    pixels: np.ndarray, mode: str, orientation: int = 1, profile: bytes | None = None
+) -> bytes:
     exif = Image.Exif()
     exif[0x0112] = orientation
     stream = io.BytesIO()
-    Image.fromarray(pixels, mode).save(stream, "JPEG", exif=exif)
+    Image.fromarray(pixels, mode).save(stream, "JPEG", exif=exif, icc_profile=profile)
     return stream.getvalue()
 
 
@@ -53,7 +62,25 @@ def with_scans(count: int) -> bytes:
 
 WHOLE = encode(picture())
 
+DAMAGED = {
+    kind: (data, "damaged: does not decode whole")
+    for kind, (data, _) in image_examples.damaged_files().items()
+}
+ODD = {kind: (data, GOOD) for kind, data in image_examples.odd_but_whole_files().items()}
+PROFILES = {
+    f"profile of {space}": (pillow(picture(), "RGB", profile=profile), GOOD)
+    for space, profile in {
+        **{space: image_examples.icc_profile(space) for space in image_examples.SPACES},
+        "CMYK": image_examples.bare_profile(b"CMYK"),
+        "grey": image_examples.bare_profile(b"GRAY"),
+        "nothing": b"broken",
+    }.items()
+}
+
 IMAGES = {
+    **DAMAGED,
+    **ODD,
+    **PROFILES,
     "ordinary": (WHOLE, GOOD),
     "progressive": (encode(picture(), ".jpg", cv2.IMWRITE_JPEG_PROGRESSIVE, 1), GOOD),
     "grey": (encode(picture()[..., 0]), GOOD),
@@ -65,7 +92,17 @@ IMAGES = {
     "zero bytes alone": (bytes(5000), "not a JPEG: starts"),
     "text": (b"hello, this is text", "not a JPEG: starts"),
     "web page": (b"<!doctype html><p>log in", "a web page, not a JPEG"),
-    "png named jpg": (encode(picture(), ".png"), "a PNG image, not a JPEG"),
+    "png named jpg": (encode(picture(), ".png"), "a PNG image, not a JPEG; save it as JPEG"),
+    "webp named jpg": (other_kind("WEBP"), "a WEBP image, not a JPEG; save it as JPEG"),
+    "tiff named jpg": (other_kind("TIFF"), "a TIFF image, not a JPEG; save it as JPEG"),
+    "bmp named jpg": (other_kind("BMP"), "a BMP image, not a JPEG; save it as JPEG"),
+    "gif named jpg": (other_kind("GIF"), "a GIF image, not a JPEG; save it as JPEG"),
+    "avif named jpg": (other_kind("AVIF"), "an AVIF image, not a JPEG; save it as JPEG"),
+    "jp2 named jpg": (other_kind("JPEG2000"), "a JP2 (JPEG 2000) image, not a JPEG; save it"),
+    "pdf named jpg": (other_kind("PDF"), "a PDF document, not a JPEG; export its picture"),
+    "heic named jpg": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic", "a HEIC image, not a JPEG"),
+    "jxl named jpg": (b"\xff\x0a" + bytes(99), "a JXL (JPEG XL) image, not a JPEG; save it"),
+    "dicom named jpg": (bytes(128) + b"DICM" + bytes(99), "a DICOM file, not a JPEG; export"),
     "16-bit png named jpg": (
         encode(picture().astype(np.uint16) * 257, ".png"),
         "a PNG image, not a JPEG",
@@ -77,7 +114,7 @@ IMAGES = {
     "cut in the header": (WHOLE[:100], "truncated or damaged: its headers end"),
     "cut in the middle": (WHOLE[: len(WHOLE) // 2], "truncated"),
     "cut at the end": (WHOLE[:-2], "truncated: no end marker"),
-    "a thousand scans": (with_scans(1000), "scans, more than the 100 that an image may have"),
+    "a thousand scans": (with_scans(1000), "more than the 100 scans that an image may have"),
 }
 
 

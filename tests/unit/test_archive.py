@@ -34,14 +34,17 @@ def test_reads_members_of_any_folder_in_order_of_id(tmp_path):
             "in/": b"",
             "in/deep/B.JPG": b"bb",
             "in/A.jpeg": b"a",
+            "in/D.jfif": b"d",
+            "in/E.JPE": b"e",
             "in/ATTRIBUTION.txt": b"x",
             "__MACOSX/in/._A.jpeg": b"hidden",
             "in/.C.jpg": b"hidden",
+            "in/.thumbnails/F.jpg": b"hidden",
             "it's $(a) name\n.jpg": b"odd",
         },
     )
     with Archive(path) as archive:
-        assert archive.images == ("A", "B", "it's $(a) name\n")
+        assert archive.images == ("A", "B", "D", "E", "it's $(a) name\n")
         assert archive.member("B") == "in/deep/B.JPG"
         assert archive.read("in/deep/B.JPG") == b"bb"
         assert archive.size("in/deep/B.JPG") == 2
@@ -123,8 +126,26 @@ def test_encrypted_member(tmp_path):
 
 
 def test_no_image(tmp_path):
-    with pytest.raises(InputError, match=r"no \.jpg or \.jpeg file"):
+    with pytest.raises(InputError, match=r"no \.jpg, \.jpeg, \.jpe or \.jfif file; give the zip"):
         Archive(make_zip(tmp_path / "a.zip", {"README.txt": b"a"}))
+
+
+def test_images_of_other_kinds_are_told(tmp_path):
+    others = {"in/a.png": b"", "in/b.PNG": b"", "in/c.heic": b"", "in/._d.png": b"", "e.txt": b""}
+    told = (
+        "1 HEIC file passed over, e.g. in/c.heic; 2 PNG files passed over, e.g. in/a.png: "
+        "save them as JPEG"
+    )
+    with Archive(make_zip(tmp_path / "a.zip", {**others, "in/f.jpg": b"f"})) as archive:
+        assert archive.images == ("f",)
+        assert archive.passed_over() == told
+    with pytest.raises(InputError) as caught:
+        Archive(make_zip(tmp_path / "b.zip", others))
+    assert str(caught.value) == (
+        f"{tmp_path / 'b.zip'}: holds no .jpg, .jpeg, .jpe or .jfif file; {told}"
+    )
+    with Archive(make_zip(tmp_path / "c.zip", {"f.jpg": b"f", "e.txt": b""})) as archive:
+        assert archive.passed_over() == ""
 
 
 def test_changed_content_is_an_error_of_its_member(tmp_path):

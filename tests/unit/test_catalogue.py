@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from image_examples import cut_and_closed
 from PIL import Image
 
 from melanoma import jpeg
@@ -169,6 +170,22 @@ def test_lost_images_are_noted(official, caplog):
     ]
 
 
+def test_images_of_other_kinds_in_the_archive_are_noted(official, caplog):
+    truth, meta, archive = official.write()
+    with zipfile.ZipFile(archive, "a") as out:
+        for name in ("in/x.png", "in/y.PNG", "z.heic", "__MACOSX/in/._x.png", "notes.txt"):
+            out.writestr(name, b"")
+    catalogue = build_catalogue(truth, meta, archive, [inspect_shard(archive, 0, 1)])
+    told = (
+        "1 HEIC file passed over, e.g. z.heic; 2 PNG files passed over, e.g. in/x.png: "
+        "save them as JPEG"
+    )
+    assert f"{archive}: {told}" in [record.getMessage() for record in caplog.records]
+    (noted,) = catalogue.audit[catalogue.audit["message"] == told].to_dict("records")
+    assert (noted["severity"], noted["file"]) == ("warning", "i.zip")
+    assert len(catalogue.table) == len(official.images)
+
+
 @pytest.mark.parametrize(
     ("where", "message"),
     [
@@ -240,8 +257,9 @@ UNUSABLE = {
     "nothing to decode": (
         b"\xff\xd8\xff\xc0\x00\x0b\x08\x00\x10\x00\x10\x01\x01\x11\x00\xff\xda\x00\x08"
         b"\x01\x01\x00\x00\x3f\x00\xff\xd9",
-        "does not decode",
+        "damaged: does not decode whole",
     ),
+    "half, closed": (cut_and_closed(encode(picture(0)), 0.5), "damaged: does not decode whole"),
 }
 
 

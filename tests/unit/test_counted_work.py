@@ -19,6 +19,7 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+import simplejpeg
 import torch
 
 from melanoma import images, splits
@@ -36,7 +37,7 @@ SIZE = 224
 
 @pytest.fixture
 def counted(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
-    """Calls of OpenCV's functions, and the bytes that they gave back."""
+    """Calls of OpenCV's functions and of the JPEG decoder, and the bytes that they gave back."""
     told = SimpleNamespace(calls=Counter(), bytes=0)
 
     def counting(name: str, function: Callable[..., object]) -> Callable[..., object]:
@@ -53,6 +54,8 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
         function = getattr(cv2, name)
         if name[0].islower() and callable(function) and not isinstance(function, type):
             monkeypatch.setattr(cv2, name, counting(name, function))
+    decode = simplejpeg.decode_jpeg
+    monkeypatch.setattr(simplejpeg, "decode_jpeg", counting("decode_jpeg", decode))
     return told
 
 
@@ -67,7 +70,7 @@ def test_an_image_is_decoded_once_at_reduced_scale_and_worked_on_small(
     counted.calls.clear()
     counted.bytes = 0
     images.prepare(jpeg, size=SIZE, framing="crop", hair_removal="lines")
-    assert counted.calls["imdecode"] == 1
+    assert (counted.calls["decode_jpeg"], counted.calls["imdecode"]) == (1, 0)
     assert counted.calls["inpaint"] == 0
     decoded = 3 * math.ceil(width / denominator) * math.ceil(height / denominator)
     assert counted.bytes <= most * decoded
@@ -102,7 +105,7 @@ def test_inspecting_reads_and_decodes_each_image_once(archive_folder, counted, m
     table = inspect_shard(archive_folder / "ISIC_2019_Training_Input.zip", 0, 4)
     assert set(reads) == set(table["member"])
     assert set(reads.values()) == {1}
-    assert counted.calls["imdecode"] == len(table)
+    assert (counted.calls["decode_jpeg"], counted.calls["imdecode"]) == (len(table), 0)
 
 
 def packed(folder: Path, count: int, size: int = 8) -> Path:

@@ -280,7 +280,8 @@ def test_decoding_to_grey():
     assert decode_grey(data, 600).shape == (75, 100)
     assert decode_grey(data, 600, least=96).shape == (150, 200)
     assert decode_grey(data, 600, least=600).shape == (600, 800)
-    assert decode_grey(b"nothing", 600) is None
+    with pytest.raises(InputError, match="damaged: does not decode"):
+        decode_grey(b"nothing", 600)
 
 
 def test_similarity_of_unrelated_and_of_empty_pictures():

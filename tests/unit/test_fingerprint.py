@@ -6,6 +6,7 @@ import pytest
 from image_examples import encode, picture
 
 from melanoma.duplicates import CANDIDATE, STRONG
+from melanoma.errors import InputError
 from melanoma.fingerprint import (
     SIDE,
     VIEWS,
@@ -125,8 +126,9 @@ def test_decoding_goes_to_the_smallest_scale_that_is_wanted(size, settings, shap
 
 @pytest.mark.parametrize("short_side", [72, 600])
 @pytest.mark.parametrize("data", [b"", b"no image", b"\xff\xd8", encode(picture())[:40]])
-def test_what_does_not_decode_is_none(data, short_side):
-    assert decode_grey(data, short_side) is None
+def test_what_does_not_decode_is_refused(data, short_side):
+    with pytest.raises(InputError, match="damaged: does not decode"):
+        decode_grey(data, short_side)
 
 
 @pytest.mark.parametrize("least", [64, 600])

@@ -5,6 +5,7 @@ from types import SimpleNamespace
 
 import cv2
 import explain_examples
+import image_examples
 import numpy as np
 import pandas as pd
 import pytest
@@ -235,6 +236,55 @@ def test_folders_are_walked_and_files_taken_once(photographs):
     folder = photographs[0].parent
     assert inference_input.find_images([folder, photographs[0]]) == photographs
     assert inference_input.find_images([photographs[2], folder])[0] == photographs[2]
+
+
+def test_folders_hold_jpeg_files_of_any_name_and_others_are_told(tmp_path, caplog):
+    read = ("a.jpg", "b.JPEG", "c.jfif", "d.JPE", "in/e.jpg")
+    others = ("in/f.png", "g.PNG", "h.heic", "i.dcm", "j.txt", "._k.png")
+    hidden = ("._a.jpg", ".b.jpg", "in/.cache/c.jpg", "__MACOSX/d.jpg")
+    for name in (*read, *others, *hidden):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = inference_input.find_images([tmp_path, tmp_path / "in"])
+    assert sorted(found) == sorted(tmp_path / name for name in read)
+    assert [record.getMessage() for record in caplog.records] == [
+        f"1 DICOM file passed over, e.g. {tmp_path / 'i.dcm'}; "
+        f"1 HEIC file passed over, e.g. {tmp_path / 'h.heic'}; "
+        f"2 PNG files passed over, e.g. {tmp_path / 'g.PNG'}: save them as JPEG"
+    ]
+    # What is named is read whatever it is called, and told what it is then.
+    named = [tmp_path / "in" / "f.png", tmp_path / "._a.jpg"]
+    assert inference_input.find_images(named) == named
+
+
+def test_a_folder_below_a_hidden_one_is_read(tmp_path):
+    folder = tmp_path / ".data" / "photographs"
+    folder.mkdir(parents=True)
+    (folder / "a.jpg").write_bytes(b"")
+    assert inference_input.find_images([folder]) == [folder / "a.jpg"]
+
+
+def test_a_folder_of_images_of_other_kinds_alone_is_refused_with_what_to_do(tmp_path):
+    for name in ("a.png", "b.png", "c.webp"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(InputError) as caught:
+        inference_input.find_images([tmp_path])
+    assert str(caught.value) == (
+        f"{tmp_path}: holds no .jpg, .jpeg, .jpe or .jfif file; 2 PNG files passed over, "
+        "e.g. a.png; 1 WEBP file passed over, e.g. c.webp: save them as JPEG"
+    )
+
+
+def test_a_colour_profile_of_no_use_is_told_with_the_file(models, tmp_path, caplog):
+    for name, profile in (("a", b"broken"), ("b", image_examples.icc_profile("Display P3"))):
+        data = image_examples.encode(image_examples.picture(), icc_profile=profile)
+        (tmp_path / f"{name}.jpg").write_bytes(data)
+    table = inference.predict_files([tmp_path], models[:1])
+    assert (table["error"] == "").all()
+    told = [r.getMessage() for r in caplog.records if "profile" in r.getMessage()]
+    assert told == [
+        f"{tmp_path / 'a.jpg'}: broken colour profile ignored: its pixels are taken as sRGB"
+    ]
 
 
 @pytest.mark.parametrize(("make", "message"), [(True, "holds no .jpg"), (False, "no image")])

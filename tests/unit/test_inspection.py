@@ -25,9 +25,13 @@ GOOD = {f"deep/in/ISIC_{n}.jpg": encode(picture(n, *size)) for n, size in enumer
 BAD = {
     "empty": (b"", "empty file"),
     "text": (b"hello", "not a JPEG: starts b'hell'"),
-    "png": (b"\x89PNG", "a PNG image, not a JPEG"),
+    "png": (b"\x89PNG", "a PNG image, not a JPEG; save it as JPEG"),
     "truncated": (encode(picture())[:-2], "truncated: no end marker after the image data"),
-    "no_tables": (NO_TABLES, "does not decode"),
+    "no_tables": (
+        NO_TABLES,
+        "damaged: does not decode whole (Quantization table 0x00 was not defined); "
+        "use an undamaged copy",
+    ),
 }
 
 
@@ -84,7 +88,7 @@ def test_a_reason_of_several_lines_becomes_one(archive, monkeypatch):
     def refuse(_):
         raise InputError("first line\n   second\tline ")
 
-    monkeypatch.setattr(module, "read_size", refuse)
+    monkeypatch.setattr(module, "read_header", refuse)
     assert set(inspect_shard(archive, 0, 1)["error"]) == {"first line second line"}
 
 
