@@ -72,7 +72,7 @@ def read_catalogue(path: Path | str) -> pd.DataFrame:
     Returns:
         One row per image, sorted by image: text columns as str with "" where missing, age as
         float64 in years with NaN where missing, width and height in pixels and bytes as int64,
-        surround (a share of the frame) and the test set's weights as float64.
+        surround (a share of the centre square) and the test set's weights as float64.
 
     Raises:
         InputError: no catalogue, or its columns or numbers are not a catalogue's.

@@ -105,11 +105,24 @@ def fingerprint(grey: Pixels) -> str:
         The `SIDE` x `SIDE` weighted coefficients as int8 in hex, 512 digits; all zero for an
         image of one shade.
     """
-    field = find_field(centre_square(grey))
+    square = centre_square(grey)
+    return fingerprint_within(square, find_field(square))
+
+
+def fingerprint_within(square: Pixels, field: Field | None) -> str:
+    """Fingerprint of an image of which the field is known.
+
+    Args:
+        square: uint8[side, side], its centre square.
+        field: of that square, from `melanoma.surround.find_field`.
+
+    Returns:
+        As `fingerprint`.
+    """
     small = (
-        thumbnail(grey, _THUMBNAIL).astype(np.float32)
+        thumbnail(square, _THUMBNAIL).astype(np.float32)
         if field is None
-        else _faded(thumbnail(grey, _FADED_SIDE), field)
+        else _faded(thumbnail(square, _FADED_SIDE), field)
     )
     weighted = cv2.dct(small)[:SIDE, :SIDE] * _weights()
     largest = float(np.abs(weighted).max())

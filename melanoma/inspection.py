@@ -12,9 +12,9 @@ import pandas as pd
 from melanoma.archive import Archive
 from melanoma.colour import why_ignored
 from melanoma.errors import InputError
-from melanoma.fingerprint import decode_grey, fingerprint
+from melanoma.fingerprint import centre_square, decode_grey, fingerprint_within
 from melanoma.jpeg import read_header
-from melanoma.surround import surround_share
+from melanoma.surround import find_field
 from melanoma.wording import counted
 
 _LOG = logging.getLogger(__name__)
@@ -68,9 +68,9 @@ def inspect_shard(archive_path: Path | str, shard: int, shards: int) -> pd.DataF
 
     Returns:
         One row per image, sorted by image, with the columns `COLUMNS`: text as str, bytes (of the
-        file), width and height (pixels) as int64, surround (share of the frame around the field
-        that shows skin, see `melanoma.surround`; 0 where there is none) as float64. Where an image
-        cannot be used, error says why; elsewhere it is "".
+        file), width and height (pixels) as int64, surround (share of the centre square
+        around the field that shows skin, see `melanoma.surround`; 0 where there is none) as
+        float64. Where an image cannot be used, error says why; elsewhere it is "".
 
     Raises:
         InputError: the archive itself cannot be used.
@@ -108,7 +108,10 @@ def _inspect(archive: Archive, image: str, ignored: dict[str, list[str]]) -> tup
         return (*known, 0, 0, _reason(error, archive.path), "", 0.0)
     if why := why_ignored(header):
         ignored.setdefault(why, []).append(member)
-    return (*known, *header.size, "", fingerprint(grey), surround_share(grey))
+    square = centre_square(grey)
+    field = find_field(square)
+    surround = 0.0 if field is None else field.surround
+    return (*known, *header.size, "", fingerprint_within(square, field), surround)
 
 
 def _reason(error: InputError, archive: Path) -> str:

@@ -9,7 +9,7 @@ from melanoma.duplicates import CANDIDATE, CONFIRMED, Thumbnail, similarity
 from melanoma.fingerprint import best_correlation, decode_fingerprints, fingerprint, split_parity
 from melanoma.hair import hair_mask, remove_hair
 from melanoma.skin_tone import ita
-from melanoma.surround import Field, fill_surround, find_field, surround_share
+from melanoma.surround import Field, fill_surround, find_field
 
 BLACK, WHITE, BLUE = (0, 0, 0), (255, 255, 255), (40, 60, 160)
 
@@ -38,7 +38,7 @@ def test_a_round_field_is_found(radius, soft, centre):
     rows, columns = np.mgrid[:SIDE, :SIDE] + 0.5
     true = np.hypot(columns - centre[0] * SIDE, rows - centre[1] * SIDE) <= radius * SIDE
     assert np.mean(field.inside(SIDE, SIDE) & ~true) < 0.001
-    assert surround_share(pixels) == pytest.approx(1 - true.mean(), abs=0.055)
+    assert field.surround == pytest.approx(1 - true.mean(), abs=0.055)
 
 
 def test_a_field_is_the_same_at_every_scale_and_in_grey():
@@ -159,7 +159,6 @@ def test_no_surround_is_seen_where_there_is_none(name):
     pixels = NO_SURROUND[name]()
     assert find_field(pixels) is None
     assert find_field(grey(pixels)) is None
-    assert surround_share(pixels) == 0
 
 
 def test_a_straight_dark_side_is_a_bar():
