@@ -14,6 +14,7 @@ parallel to the frame. Where that is in doubt, there is none.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -40,17 +41,20 @@ over a few per cent, and some have a line of their own colour."""
 _SKIPPED = 1
 """Outermost lines that are not looked at: some pictures end in a light line on the black."""
 
-_CORNER = 4
-"""Side of the corners whose mean level is looked at."""
+_CORNER, _GRID, _LINE = 4, 8, 20
+"""Pixels looked at first: of each corner's tip, along each side of a grid, of each line."""
 
-_DARK_AT_ALL = 125
-"""Mean level above which no corner is dark: `_DARKEST_SHARE` of white, and some room."""
+_ROOM = 8
+"""Levels by which a corner may seem brighter in these."""
 
-_SAMPLES = 21
-"""Pixels of a line that are looked at first."""
+_TIP = 2
+"""Side of the tip of a corner, which is dark even where its other pixels are of the rim."""
 
 _NOISY = {True: 12, False: 6}
 """Difference of most of them, at most, where the line may be a bar's, black or white or not."""
+
+_PATCH = 4
+"""Side of the corners whose mean level is the surround's."""
 
 _BLACK, _WHITE = 16, 247
 """Levels up to, and from, which bars are taken for black or white."""
@@ -103,6 +107,9 @@ _DARK = 0.35
 
 _ALL = 0.9
 """Least share of the surround that is as dark."""
+
+_SOME_DARK = 0.5
+"""Least share that is, of all that is darker than the edge."""
 
 _STEP = 0.3
 """Least difference of the levels inside and outside the edge, as a share of the contrast."""
@@ -193,16 +200,22 @@ def find_field(pixels: Pixels) -> Field | None:
     Returns:
         The field, or None where the picture has no surround, or it is in doubt.
     """
-    if not _may_have_one(pixels):
+    dark_corner, even_side = _may_have(pixels)
+    if not (dark_corner or even_side):
         return None
     grey = _small(pixels)
     height, width = grey.shape
-    left, right = _bars(np.ascontiguousarray(grey.T))
-    top, bottom = _bars(grey)
+    left = top = right = bottom = 0
+    if even_side:
+        left, right = _bars(np.ascontiguousarray(grey.T))
+        top, bottom = _bars(grey)
+    bars = any((left, top, right, bottom))
+    if not (dark_corner or bars):
+        return None
     if width - left - right < _NARROW * width or height - top - bottom < _NARROW * height:
         return None
     found = _round_field(grey[top : height - bottom, left : width - right])
-    if found is None and not any((left, right, top, bottom)):
+    if found is None and not bars:
         return None
     ellipse = None
     if found is not None:
@@ -216,35 +229,46 @@ def find_field(pixels: Pixels) -> Field | None:
     return Field(left / width, top / height, 1 - right / width, 1 - bottom / height, ellipse)
 
 
-def _may_have_one(pixels: Pixels) -> bool:
-    """Whether a corner is dark or a line at the frame even: a few pixels tell most pictures off.
+@lru_cache(maxsize=256)
+def _samples(height: int, width: int, channels: int) -> NDArray[np.intp]:
+    """Where a few pixels lie that tell most pictures off: indices into the flattened picture.
 
-    They are read as they are, which costs a tenth of shrinking a picture that has no surround.
+    Those of the tips of the four corners, `_CORNER` each, then of a grid over the picture,
+    `_GRID` x `_GRID`, then of the lines at the four sides, `_LINE` each. Of three channels the
+    second, green, is taken.
     """
-    channel = pixels if pixels.ndim == 2 else pixels[..., 1]
-    height, width = channel.shape
     unit = min(height, width) / SIDE
-    near, far = int(_SKIPPED * unit), int((_SKIPPED + _CORNER) * unit) + 1
-    step = max(1, (far - near) // _CORNER)
-    ends = slice(near, far, step), slice(-1 - near, -1 - far, -step)
-    for rows in ends:
-        for columns in ends:
-            corner = channel[rows, columns].tobytes()
-            if sum(corner) <= _DARK_AT_ALL * len(corner):
-                return True
-    line = int((_SKIPPED + 0.5) * unit)
-    return any(
-        _looks_even(along[place].tobytes())
-        for along in (channel[:, :: 1 + width // _SAMPLES], channel.T[:, :: 1 + height // _SAMPLES])
-        for place in (line, -1 - line)
-    )
+    near, far = (_SKIPPED + 0.5) * unit, (_SKIPPED + _TIP - 0.5) * unit
+    ends = [(near, far), (-far - 1, -near - 1)]
+    places = [(y, x) for high in ends for wide in ends for y in high for x in wide]
+    along = [(place + 0.5) / _GRID for place in range(_GRID)]
+    places += [(height * y, width * x) for y in along for x in along]
+    line = [(place + 0.5) / _LINE for place in range(_LINE)]
+    places += [(y, width * x) for y in (near, -near - 1) for x in line]
+    places += [(height * y, x) for x in (near, -near - 1) for y in line]
+    flat = np.array([int(y) % height * width + int(x) % width for y, x in places], np.intp)
+    return flat if channels == 1 else flat * channels + 1
+
+
+def _may_have(pixels: Pixels) -> tuple[bool, bool]:
+    """Whether there may be a round field, and bars: a few pixels tell most pictures off.
+
+    They are read as they are, at a tenth of the cost of shrinking a picture.
+    """
+    height, width = pixels.shape[:2]
+    channels = 1 if pixels.ndim == 2 else 3
+    values = pixels.reshape(-1).take(_samples(height, width, channels)).tobytes()
+    grid, lines = 4 * _CORNER, 4 * _CORNER + _GRID * _GRID
+    bright = sorted(values[grid:lines])[_GRID * _GRID * 9 // 10]
+    darkest = min(sum(values[start : start + _CORNER]) for start in range(0, grid, _CORNER))
+    sides = (values[start : start + _LINE] for start in range(lines, len(values), _LINE))
+    return darkest <= _CORNER * (_DARK * bright + _ROOM), any(map(_looks_even, sides))
 
 
 def _looks_even(line: bytes) -> bool:
     """Whether most values of a line are alike, noise of single pixels allowed for."""
     values = sorted(line)
-    spared = len(values) // 10
-    low, high = values[spared], values[-1 - spared]
+    low, high = values[_LINE // 10], values[-1 - _LINE // 10]
     return high - low <= _NOISY[high <= _BLACK or low >= _WHITE]
 
 
@@ -296,7 +320,7 @@ def _round_field(grey: Pixels) -> tuple[_Ellipse, _Insets] | None:
     if min(height, width) < SIDE // 3:
         return None
     body = grey[_SKIPPED:-_SKIPPED, _SKIPPED:-_SKIPPED]
-    ends = slice(None, _CORNER), slice(-_CORNER, None)
+    ends = slice(None, _PATCH), slice(-_PATCH, None)
     corners = [body[rows, columns].tobytes() for rows in ends for columns in ends]
     dark = min(sum(corner) / len(corner) for corner in corners)
     tenth = grey.size // 10
@@ -305,7 +329,10 @@ def _round_field(grey: Pixels) -> tuple[_Ellipse, _Insets] | None:
         return None
     bright = float(np.partition(grey, grey.size - tenth, axis=None)[grey.size - tenth])
     contrast = bright - dark
-    edge = _edge(body < dark + _EDGE * contrast)
+    region = _at_corners(body < dark + _EDGE * contrast)
+    if region is None or np.mean(body[region] <= _DARK * bright) < _SOME_DARK:
+        return None
+    edge = _edge(region)
     if edge is None:
         return None
     x, y = (places + _SKIPPED for places in edge)
@@ -334,17 +361,25 @@ def _cut_circle(x: _Floats, y: _Floats, height: int, width: int) -> tuple[_Ellip
     return None
 
 
-def _edge(dark: Mask) -> tuple[_Floats, _Floats] | None:
-    """Points of the field's edge, off the frame: x and y, or None where nothing is dark enough.
+def _at_corners(dark: Mask) -> Mask | None:
+    """What is dark and reaches a corner: bool [h, w], or None where too little is."""
+    if np.count_nonzero(dark) < _LEAST_AREA * dark.size:
+        return None
+    count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
+    chosen = np.zeros(count, np.bool_)
+    for y in (0, -1):
+        for x in (0, -1):
+            chosen[label[y, x]] |= dark[y, x]
+    return chosen[label] if chosen.any() else None
+
+
+def _edge(region: Mask) -> tuple[_Floats, _Floats] | None:
+    """Points of the field's edge, off the frame: x and y, or None where next to all is field.
 
     Args:
-        dark: bool [h, w].
+        region: bool [h, w], what is dark around the field.
     """
-    count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
-    at_corners = {int(label[y, x]) for y in (0, -1) for x in (0, -1) if dark[y, x]}
-    if count < 2 or not at_corners:
-        return None
-    rest = np.isin(label, list(at_corners), invert=True).view(np.uint8)
+    rest = (~region).view(np.uint8)
     rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     contours, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     if not contours:
@@ -385,7 +420,11 @@ def _least_squares(x: _Floats, y: _Floats, axes: int) -> _Ellipse | None:
     """Circle (axes 1) or upright ellipse (2) by algebraic least squares (Kasa 1976)."""
     columns = [x, y, np.ones_like(x)] + ([y * y] if axes == 2 else [])
     target = x * x + (y * y if axes == 1 else 0)
-    solution = np.linalg.lstsq(np.stack(columns, axis=1), target, rcond=None)[0]
+    matrix = np.stack(columns)
+    try:
+        solution = np.linalg.solve(matrix @ matrix.T, matrix @ target)
+    except np.linalg.LinAlgError:
+        return None  # points on a line
     squash = 1.0 if axes == 1 else -float(solution[3])
     if not _SQUASHED**-2 <= squash <= _SQUASHED**2:
         return None
