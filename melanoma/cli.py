@@ -279,7 +279,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     parser.add_argument("--age", type=float, help="years")
     parser.add_argument("--sex", help="female or male")
     parser.add_argument("--site", help='e.g. "anterior torso"')
-    parser.add_argument("--metadata", type=Path, help="CSV: image, age, sex, site")
+    parser.add_argument("--metadata", type=Path, help="table: image (name or path), age, sex, site")
     parser.add_argument("--operating-point", help="one of decision.json's; else its default")
     parser.add_argument(
         "--tta",

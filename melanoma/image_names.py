@@ -90,21 +90,23 @@ class ImageNames:
     def find(self, name: str) -> list[int]:
         """Places of the images that `name` may mean, in the order of `paths`.
 
-        A file name with its suffix means the file that is called so, before files of which it is
-        the name but for the suffix.
+        A name with the suffix of an image file means the file that is called so, before files
+        that are called so but for the suffix.
         """
         *folders, last = as_path(name).split("/")
         bare = without_suffix(last)
-        same = [
+        stems = [self._in(folders, stem) for stem in (last, bare)]
+        called = [place for place in stems[1] if self._images[place].file.lower() == last.lower()]
+        return sorted({*stems[0], *called}) or stems[1]
+
+    def _in(self, folders: list[str], stem: str) -> list[int]:
+        """Places of the images with this file name, in folders that end in these."""
+        depth = len(folders)
+        return [
             place
-            for stem in dict.fromkeys((last, bare))
             for place in self._by_stem.get(stem, ())
-            if _ends_with(self._images[place].folders, folders)
+            if not depth or list(self._images[place].folders[-depth:]) == folders
         ]
-        if len(same) > 1 and bare != last:
-            called = [place for place in same if self._images[place].file.lower() == last.lower()]
-            same = called or same
-        return sorted(same)
 
     def match(self, names: Sequence[str]) -> list[list[int]]:
         """Places of the images that each of several names may mean, read together.
@@ -138,10 +140,6 @@ def stem_of(path: str) -> str:
     """A path without what follows the last dot of its file name."""
     dot = path.rfind(".")
     return path[:dot] if dot > path.rfind("/") + 1 else path
-
-
-def _ends_with(folders: tuple[str, ...], wanted: list[str]) -> bool:
-    return not wanted or list(folders[-len(wanted) :]) == wanted
 
 
 def _same(inner: str, name: str) -> bool:

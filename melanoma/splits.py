@@ -19,6 +19,7 @@ import pandas as pd
 
 from melanoma.errors import InputError
 from melanoma.isic import source_of
+from melanoma.wording import first_few, quoted
 
 COLUMNS = ("image", "lesion_id", "diagnosis", "fold", "split")
 PARTS = ("train", "val", "test")
@@ -242,7 +243,7 @@ def _rows(table: pd.DataFrame, test: set[str], fold_of: dict[str, int], folds: i
 
 
 def read_splits(path: Path | str) -> pd.DataFrame:
-    """Read splits, the workflow's own or a user's.
+    """Read the workflow's splits; a user's are read by `melanoma.own_splits`.
 
     Args:
         path: CSV with the columns `COLUMNS` in any order; others are ignored.
@@ -264,49 +265,33 @@ def read_splits(path: Path | str) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise InputError(f"{path}: row 1: column {', '.join(missing)} missing")
-    for column, good, cure in (
-        ("fold", table["fold"].str.fullmatch(r"[0-9]{1,3}"), "folds are numbered from 0"),
-        ("split", table["split"].isin(PARTS), f"one of {', '.join(PARTS)}"),
-    ):
-        if not good.all():
-            row = int(np.flatnonzero(~good)[0])
-            value = table[column].iloc[row]
-            raise InputError(f"{path}: row {row + 2}, column {column}: found {value!r}; {cure}")
-    table = table[list(COLUMNS)].astype({"fold": "int64"})
-    return table.sort_values(["fold", "image"], ignore_index=True)
+    return typed_splits(table.set_axis(np.arange(2, len(table) + 2)), path)
 
 
-def user_splits(
-    path: Path | str, catalogue: pd.DataFrame, *, folds: int, test_fraction: float
-) -> pd.DataFrame:
-    """Read a user's own splits and make sure that they leak nothing and fit the configuration.
+def typed_splits(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Splits with folds as numbers, checked cell by cell.
 
     Args:
-        path: as for `read_splits`.
-        catalogue: as for `check_splits`.
-        folds: that the file must have.
-        test_fraction: 0 where the file must have no test part, else it must have one.
+        table: columns `COLUMNS` as text; index: the line of each row in the file.
+        path: the file, for messages.
 
     Returns:
         As `read_splits`.
 
     Raises:
-        InputError: as `read_splits` and `check_splits`, or another number of folds or a test part
-            that is there or missing against the configuration.
+        InputError: a fold that is no number from 0, a split that is not one of `PARTS`; names
+            the row.
     """
-    splits = read_splits(path)
-    found = splits["fold"].nunique()
-    if found != folds:
-        raise InputError(f"{path}: {found} folds, but splits.folds is {folds}; set it to {found}")
-    has_test = bool((splits["split"] == "test").any())
-    if has_test != (test_fraction > 0):
-        cure = "leave test_fraction above 0" if has_test else "set test_fraction to 0"
-        raise InputError(
-            f"{path}: {'has a' if has_test else 'no'} test part, but splits.test_fraction is "
-            f"{test_fraction}; {cure}"
-        )
-    check_splits(splits, catalogue)
-    return splits
+    for column, good, cure in (
+        ("fold", table["fold"].str.fullmatch(r"[0-9]{1,3}"), "folds are numbered from 0"),
+        ("split", table["split"].isin(PARTS), f"one of {', '.join(PARTS)}"),
+    ):
+        if not good.all():
+            row = table.index[~good][0]
+            value = quoted(table.at[row, column])
+            raise InputError(f"{path}: row {row}, column {column}: found {value}; {cure}")
+    table = table[list(COLUMNS)].astype({"fold": "int64"})
+    return table.sort_values(["fold", "image"], ignore_index=True)
 
 
 def check_splits(splits: pd.DataFrame, catalogue: pd.DataFrame) -> None:
@@ -367,5 +352,4 @@ def _check_across_folds(splits: pd.DataFrame, folds: int) -> None:
 def _refuse(images: Sequence[str] | pd.Series[str] | pd.Index[str], what: str) -> None:
     names = sorted(images)
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise InputError(f"splits: {what}: {', '.join(names[:_SHOWN])}{more}")
+        raise InputError(f"splits: {what}: {first_few(names, _SHOWN)}")

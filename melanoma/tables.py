@@ -15,7 +15,7 @@ import pandas as pd
 
 from melanoma.catalogue import AUDIT_COLUMNS
 from melanoma.errors import InputError
-from melanoma.image_names import composed
+from melanoma.image_names import ImageNames, composed
 from melanoma.table_text import Sheet, folded, read_sheet
 from melanoma.wording import QUOTED, SHOWN, counted, first_few, quoted, shortened
 
@@ -118,16 +118,18 @@ def read_table(
     required: Sequence[Columns],
     problems: Problems,
     optional: Sequence[str] = (),
+    unique: bool = True,
 ) -> pd.DataFrame:
     """Read a table as text, in any order of columns, as `melanoma.table_text` can read it.
 
     Args:
         path: the file.
-        required: columns that must be there, named in any case. The first identifies a row and
-            must be unique; of its several names the first one there is used. Of the other
-            groups every column is kept that is there.
+        required: columns that must be there, named in any case. The first names the image of a
+            row; of its several names the first one there is used. Of the other groups every
+            column is kept that is there.
         problems: receives problems of single rows (stops) and extra columns (notes).
         optional: columns that are kept if there.
+        unique: whether an image may have one row only.
 
     Returns:
         The named columns as str, named as asked for, the first one by the first of its names,
@@ -165,9 +167,54 @@ def read_table(
     identifier = groups[0][0]
     table = table.rename(columns=dict.fromkeys(groups[0], identifier))
     table[identifier] = table[identifier].map(composed)
-    _check_identifiers(table[identifier], problems)
+    _check_identifiers(table[identifier], problems, unique)
     problems.raise_stops(path)
     return table
+
+
+def with_ids(
+    table: pd.DataFrame,
+    ids: Sequence[str],
+    names: ImageNames,
+    path: Path,
+    problems: Problems,
+    *,
+    unique: bool = True,
+) -> pd.DataFrame:
+    """A table with the ids of images in place of the names that it gives them.
+
+    Args:
+        table: column image; index row.
+        ids: of the images there are.
+        names: finds them, by their places in `ids`.
+        path: the table's file.
+        problems: receives names that are ambiguous, and rows of one image.
+        unique: whether an image may have one row only.
+
+    Returns:
+        The table; a name that no image has is left as it is.
+
+    Raises:
+        InputError: a name that several images have, or two rows of one image.
+    """
+    found = names.match(list(table["image"]))
+    first: dict[int, str] = {}
+    images = []
+    for row, name, places in zip(table.index, table["image"], found, strict=True):
+        images.append(ids[places[0]] if len(places) == 1 else name)
+        message = ""
+        if len(places) > 1:
+            held = first_few([names.paths[each] for each in places])
+            cure = f"name each by its path, e.g. {ids[places[0]]}"
+            message = f"several images have this name ({held}); {cure}"
+        elif places and unique and places[0] in first:
+            message = f"is the image of {first[places[0]]} too; keep one"
+        elif places:
+            first[places[0]] = f"row {row} ({shortened(name)})"
+        if message:
+            problems.stop(message, row=int(row), column="image", value=name)
+    problems.raise_stops(path)
+    return table.assign(image=pd.array(images, dtype="str"))
 
 
 def _places(header: Sequence[str], wanted: Sequence[str]) -> dict[str, list[int]]:
@@ -263,13 +310,13 @@ def _column(
     return cells
 
 
-def _check_identifiers(names: pd.Series[str], problems: Problems) -> None:
+def _check_identifiers(names: pd.Series[str], problems: Problems, unique: bool) -> None:
     first: dict[str, int] = {}
     for row, name in names.items():
         assert isinstance(row, int)
         if not name:
             problems.stop("empty; name the image", row=row, column=str(names.name))
-        elif name in first:
+        elif unique and name in first:
             problems.stop(
                 f"is in row {first[name]} already; keep one", row=row, column="image", value=name
             )
