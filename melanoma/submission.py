@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from melanoma.errors import InputError
 from melanoma.image_names import composed
 from melanoma.isic import CLASSES, UNKNOWN
-from melanoma.wording import shortened
+from melanoma.wording import quoted, shortened
 
 Floats = NDArray[np.float64]
 
@@ -225,7 +225,7 @@ def _check_column(values: pd.Series, name: str) -> None:
             row = int(wrong.to_numpy().argmax())
             raise InputError(
                 f"{name}: image {values.index[row]}, column {values.name}: "
-                f"{values.iloc[row]!r} {reason}"
+                f"{quoted(values.iloc[row])} {reason}"
             )
 
     refuse(values.isna(), "is a missing value; give every class a probability")
