@@ -276,7 +276,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         required=True,
         help="checkpoint (model.ckpt); given several times: their mean",
     )
-    parser.add_argument("--age", type=float, help="years")
+    parser.add_argument("--age", help="years")
     parser.add_argument("--sex", help="female or male")
     parser.add_argument("--site", help='e.g. "anterior torso"')
     parser.add_argument("--metadata", type=Path, help="table: image (name or path), age, sex, site")

@@ -12,6 +12,10 @@ _END = 600
 """Characters kept of a long line's end, where the message says what to do."""
 
 
+_NOTE = 60
+"""Characters that are left for saying how many characters are left out."""
+
+
 class InputError(Exception):
     """Bad input or a missing prerequisite.
 
@@ -44,5 +48,5 @@ def _bounded(text: str) -> str:
 def _bounded_line(line: str) -> str:
     if len(line) <= LINE:
         return line
-    note = f" ... {len(line) - LINE} characters left out ... "
-    return line[: LINE - _END - len(note)] + note + line[-_END:]
+    start = LINE - _END - _NOTE
+    return f"{line[:start]} ... {len(line) - start - _END} characters left out ... {line[-_END:]}"

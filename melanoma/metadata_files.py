@@ -8,6 +8,7 @@ each other, the value is missing, with a note.
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -66,7 +67,8 @@ def read_metadata_file(
     """
     required: list[Columns] = [IMAGE_COLUMNS, *(FIELD_COLUMNS[field] for field in needed)]
     if any_of:
-        required.append(tuple(name for field in any_of for name in FIELD_COLUMNS[field]))
+        turns = itertools.zip_longest(*(FIELD_COLUMNS[field] for field in any_of))
+        required.append(tuple(name for turn in turns for name in turn if name))
     every = [name for names in FIELD_COLUMNS.values() for name in names]
     text = read_table(path, required=required, optional=every, problems=problems)
     reader = _Reader(text, path, problems)

@@ -26,6 +26,10 @@ FEW_SHARE = 0.001
 """Images that may be missing or unreadable without stopping the run: `FEW`, or this share."""
 
 
+_NAMES = 4
+"""Other names of a missing column that are told."""
+
+
 def too_many(count: int, of: int) -> bool:
     """Whether `count` odd images among `of` mean a wrong file rather than a few lost images."""
     return count > max(FEW, FEW_SHARE * of)
@@ -236,7 +240,8 @@ def _check_header(
     if sheet.header[0].lower().startswith(("<!doctype", "<html", "<?xml")):
         raise InputError(f"{path}: a web page, not a table; download the file again")
     said = ", ".join(
-        f"{names[0]} (or {', '.join(names[1:])})" if names[1:] else names[0] for names in missing
+        f"{names[0]} (or {first_few(names[1:], _NAMES)})" if names[1:] else names[0]
+        for names in missing
     )
     raise InputError(
         f"{path}: row {sheet.line}: column {said} missing among {first_few(sheet.header)}; "
