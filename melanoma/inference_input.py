@@ -202,7 +202,7 @@ def _tell_of_gaps(rows: Sequence[int | None], names: Sequence[str], metadata: pd
 def _chosen(metadata: pd.DataFrame, rows: Sequence[int | None]) -> pd.DataFrame:
     """The fields of each file, missing where it has no row."""
     at = [-1 if row is None else row for row in rows]
-    known = metadata[list(METADATA_FIELDS)].reset_index(drop=True)
+    known = metadata.reindex(columns=list(METADATA_FIELDS)).reset_index(drop=True)
     fields = known.reindex(at).reset_index(drop=True)
     return fields.assign(**{field: fields[field].fillna("") for field in ("sex", "site")})
 

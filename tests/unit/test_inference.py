@@ -1,4 +1,6 @@
+import io
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -438,6 +440,19 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
         inference.predict_files([tmp_path], models[:1], gradcam_folder=tmp_path / "maps")
     names = sorted(path.name for path in (tmp_path / "maps").iterdir())
     assert names == ["one_a.png", "two_a.png"]
+
+
+@pytest.mark.parametrize("code", ["utf-8", "ascii", "cp1252"])
+def test_any_name_of_a_file_is_written(models, photographs, tmp_path, monkeypatch, code):
+    path = os.fsencode(tmp_path) + b"/l\xe4sion \xc3\xa4.jpg"
+    Path(os.fsdecode(path)).write_bytes(photographs[0].read_bytes())
+    stream = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(stream, code, "strict", write_through=True))
+    command = ["predict", str(tmp_path), "--model", str(models[0]), "--accelerator", "cpu"]
+    assert main([*command, "--format", "csv", "--age", "45,5", "--sex", "Male"]) == 0
+    row = stream.getvalue().decode(code).splitlines()[1]
+    assert row.startswith(r"l\udce4sion " + (r"\xe4" if code == "ascii" else "ä") + ",")
+    assert ",45.5,male,," in row
 
 
 def test_names_are_matched_in_composed_form(photographs, tmp_path):
