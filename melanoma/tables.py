@@ -129,8 +129,8 @@ def read_table(
     Args:
         path: the file.
         required: columns that must be there, named in any case. The first names the image of a
-            row; of its several names the first one there is used. Of the other groups every
-            column is kept that is there.
+            row; of its several names the first one there that isn't empty is used. Of the other
+            groups every column is kept that is there.
         problems: receives problems of single rows (stops) and extra columns (notes).
         optional: columns that are kept if there.
         unique: whether an image may have one row only.
@@ -157,7 +157,7 @@ def read_table(
         _LOG.warning("%s: %s", path, sheet.guessed)
     places = _places(sheet.header, wanted)
     _check_header(path, sheet, groups, places)
-    _drop_other_ids(groups[0], places)
+    _drop_other_ids(groups[0], places, sheet)
     _note_unused(path, sheet, places, problems)
     lines, rows = _fitting_rows(sheet, places, problems)
     table = pd.DataFrame(
@@ -249,10 +249,16 @@ def _check_header(
     )
 
 
-def _drop_other_ids(names: Sequence[str], places: dict[str, list[int]]) -> None:
-    """Leave the first column there is that identifies a row."""
-    for name in [name for name in names if name in places][1:]:
-        del places[name]
+def _drop_other_ids(names: Sequence[str], places: dict[str, list[int]], sheet: Sheet) -> None:
+    """Leave one column that names the images: the first that names any."""
+    there = [name for name in names if name in places]
+    chosen = next(
+        (name for name in there if any(any(row[places[name][0] :][:1]) for row in sheet.rows)),
+        there[0],
+    )
+    for name in there:
+        if name != chosen:
+            del places[name]
 
 
 def _note_unused(

@@ -12,7 +12,7 @@ import re
 from melanoma.isic import SEXES, SITES
 
 IMAGE_COLUMNS = ("image", "image_name", "image_id", "isic_id", "img_id")
-"""Names of the column that names the image; where a table has several, the first is used."""
+"""Names of the column that names the image; of several the first that isn't empty is used."""
 
 LESION_COLUMNS = ("lesion_id",)
 

@@ -131,6 +131,17 @@ def test_unnamed_columns_with_values_are_noted(tmp_path):
     assert (note["row"], note["message"]) == (1, "column 1 has no name: ignored")
 
 
+@pytest.mark.parametrize(
+    ("line", "image", "unused"),
+    [("A,B,1", "A", "isic_id"), (",B,1", "B", "image"), ("A,,1", "A", "isic_id")],
+)
+def test_one_column_names_the_images(tmp_path, line, image, unused):
+    path = save(tmp_path / "t.csv", ["image,isic_id,x", line])
+    table, problems = read(path, [("image", "isic_id"), "x"])
+    assert table.to_dict("list") == {"image": [image], "x": ["1"]}
+    assert [note["column"] for note in problems.notes] == [unused]
+
+
 def test_unused_columns_are_told_once_and_not_all(tmp_path, caplog):
     caplog.set_level("INFO")
     names = [f"n{number}" for number in range(12)]
