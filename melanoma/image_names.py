@@ -83,9 +83,12 @@ class ImageNames:
             without_common_folder(self.paths) if inner is None else [as_path(p) for p in inner]
         )
         self._images = [_parts(path) for path in self.paths]
-        self._by_stem: defaultdict[str, list[int]] = defaultdict(list)
+        # By folder too: thousands of patients' folders may each hold a 1.jpg.
+        self._by_end: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
         for place, image in enumerate(self._images):
-            self._by_stem[image.stem].append(place)
+            self._by_end[(image.stem,)].append(place)
+            if image.folders:
+                self._by_end[image.folders[-1], image.stem].append(place)
 
     def find(self, name: str) -> list[int]:
         """Places of the images that `name` may mean, in the order of `paths`.
@@ -104,7 +107,7 @@ class ImageNames:
         depth = len(folders)
         return [
             place
-            for place in self._by_stem.get(stem, ())
+            for place in self._by_end.get((*folders[-1:], stem), ())
             if not depth or list(self._images[place].folders[-depth:]) == folders
         ]
 
@@ -165,11 +168,12 @@ def as_file_names(images: Sequence[str], longest: int = 150) -> list[str]:
     used: set[str] = set()
     names = list(plain)
     for place in sorted(range(len(plain)), key=lambda place: plain[place] != images[place]):
-        number = 1
-        while names[place].casefold() in (used if number == 1 else used | taken):
+        number, key = 1, plain[place].casefold()
+        while key in used or (number > 1 and key in taken):
             number += 1
             names[place] = f"{plain[place]}-{number}"
-        used.add(names[place].casefold())
+            key = names[place].casefold()
+        used.add(key)
     return names
 
 

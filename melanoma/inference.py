@@ -101,9 +101,8 @@ def predict_files(
     Args:
         paths: JPEG files, and folders that are searched with all they hold.
         models: checkpoints; decision.json is looked for beside each.
-        metadata: a table as from `inference_input.read_metadata`, which names images by file
-            name or by path, or one mapping of age, sex and site for all images; what is not
-            given is missing.
+        metadata: a table as from `inference_input.read_metadata`, or one mapping of age, sex and
+            site for all images; what is not given is missing.
         device: where to compute, as torch names it.
         operating_point: which of decision.json's; None for its default.
         tta: average over eight flips and quarter turns; None for what each model's decision was
@@ -112,26 +111,24 @@ def predict_files(
         method: of the heat maps.
 
     Returns:
-        One row per file, columns `COLUMNS`: image (the file name without suffix; the path that
-        `metadata` names it by, or that tells it from others of its name), file, predicted
-        (largest raw probability), melanoma ("yes" or "no" by the calibrated probability at the
-        operating point, else "uncalibrated" or "undecided"), operating_point, threshold (the
-        members' mean), the metadata used, raw and calibrated probabilities (NaN where there are
-        none), error ("" or why the file could not be predicted).
+        One row per file, columns `COLUMNS`: image (as from `inference_input.describe_files`),
+        file, predicted (largest raw probability), melanoma ("yes" or "no" by the calibrated
+        probability at the operating point, else "uncalibrated" or "undecided"), operating_point,
+        threshold (the members' mean), the metadata used, raw and calibrated probabilities (NaN
+        where there are none), error ("" or why the file could not be predicted).
 
     Raises:
         InputError: no image at all, a checkpoint that cannot be used, an operating point that
             there is not, metadata of an unknown category, or that name several images at once.
     """
-    found = find_images(paths)
-    described = describe_files(found, paths, metadata)
+    described = describe_files(find_images(paths), paths, metadata)
     members = _load(models, device)
     point, threshold = _threshold(members, operating_point)
     _warn_of_other_views(members, tta)
     names = dict(zip(described["file"], as_file_names(described["image"].tolist()), strict=True))
     parts = []
     progress = Progress("predicting")
-    for start in range(0, len(found), _BATCH):
+    for start in range(0, len(described), _BATCH):
         table = _with_results(described[start : start + _BATCH])
         read = _read_files(table, members)
         _predict_batch(table, members, read, device=device, tta=tta)
@@ -139,7 +136,7 @@ def predict_files(
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
         if _good(table):
-            progress.tell(start + len(table), len(found))
+            progress.tell(start + len(table), len(described))
     result = pd.concat(parts, ignore_index=True)
     good = result[result["error"] == ""]
     if gradcam_folder is not None and len(good):
