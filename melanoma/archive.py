@@ -12,13 +12,17 @@ import lzma
 import struct
 import zipfile
 import zlib
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from types import TracebackType
 
 from melanoma.errors import InputError
 from melanoma.file_kinds import SUFFIXES_TOLD, is_hidden, is_image_name, tell_passed_over
+from melanoma.image_names import ImageNames, as_path, stem_of, without_common_folder
 from melanoma.jpeg import MAX_BYTES
+from melanoma.wording import first_few, quoted
 
 MAX_RATIO = 100
 """Largest ratio of unpacked to packed size: JPEG data do not compress, bombs a thousandfold."""
@@ -29,6 +33,33 @@ _RATIO_FROM = 1_000_000
 _ENCRYPTED = 0x1
 """Bit of a member's flags (APPNOTE.TXT 4.4.4)."""
 
+_UTF8 = 0x800
+"""Bit of a member's flags: its name is UTF-8 (APPNOTE.TXT 4.4.4)."""
+
+_METHODS = {
+    1: "Shrink",
+    **dict.fromkeys((2, 3, 4, 5), "Reduce"),
+    6: "Implode",
+    9: "Deflate64",
+    10: "PKWARE's Implode",
+    16: "IBM z/OS CMPSC",
+    18: "IBM TERSE",
+    19: "IBM LZ77",
+    20: "Zstandard",
+    93: "Zstandard",
+    95: "XZ",
+    96: "a JPEG packer",
+    97: "WavPack",
+    98: "PPMd",
+}
+"""Ways of compression that Python's zipfile cannot undo (APPNOTE.TXT 4.4.5)."""
+
+_DEFLATE64 = 9
+_ZSTANDARD = 93
+"""The latter Python can from 3.14 on."""
+
+_REPACK = "Python cannot read that: unpack the zip and zip it again, as plain Deflate or stored"
+
 _SHOWN = 5
 """Members named in one message."""
 
@@ -37,8 +68,10 @@ class Archive:
     """A zip of JPEG images, by image id; several processes may each open their own.
 
     The id of an image is its member's file name without .jpg, .jpeg, .jpe or .jfif; members may
-    lie in any inner folder, and other files are passed over. Use as a context manager, or call
-    `close`.
+    lie in any inner folder, and other files are passed over. Where two folders hold files of one
+    name, the ids of all are their paths instead, without suffix and without the folders that all
+    lie in. Ids are in composed form (see `melanoma.image_names`). Use as a context manager, or
+    call `close`.
 
     Attributes:
         path: the zip.
@@ -49,17 +82,20 @@ class Archive:
         """Open an archive and read its directory.
 
         Raises:
-            InputError: not a zip, or truncated; a member encrypted, with a name that leaves its
-                folder, or with the id of another; no image at all.
+            InputError: not a zip, or truncated; a member encrypted, compressed in a way that
+                Python cannot read, with a name that leaves its folder, or with the id of
+                another; no image at all.
         """
         self.path = Path(path)
         self._zip = _open(self.path)
         try:
-            self._members = _by_image(self.path, self._zip.infolist())
+            members = _by_image(self.path, self._zip.infolist())
         except BaseException:
             self._zip.close()
             raise
-        self.images: tuple[str, ...] = tuple(sorted(self._members))
+        self.images: tuple[str, ...] = tuple(sorted(members))
+        self._members = {image: info.filename for image, (info, _) in members.items()}
+        self._paths = [members[image][1] for image in self.images]
 
     def __enter__(self) -> Archive:
         return self
@@ -76,6 +112,11 @@ class Archive:
         """Close the file; reading is over."""
         self._zip.close()
 
+    @cached_property
+    def names(self) -> ImageNames:
+        """Finds images by what tables call them; places are those of `images`."""
+        return ImageNames(self._paths)
+
     def member(self, image: str) -> str:
         """Name of an image's member.
 
@@ -85,7 +126,7 @@ class Archive:
         try:
             return self._members[image]
         except KeyError:
-            raise InputError(f"{self.path}: holds no image {image!r}") from None
+            raise InputError(f"{self.path}: holds no image {quoted(image)}") from None
 
     def passed_over(self) -> str:
         """Which images of other kinds it holds and what to do; "" where it holds none."""
@@ -139,7 +180,7 @@ class Archive:
         try:
             return self._zip.getinfo(member)
         except KeyError:
-            raise InputError(f"{self.path}: holds no member {member!r}") from None
+            raise InputError(f"{self.path}: holds no member {quoted(member)}") from None
 
 
 def _open(path: Path) -> zipfile.ZipFile:
@@ -174,30 +215,61 @@ def _why_no_zip(start: bytes, size: int) -> str:
     return f"not a zip: it starts with {start[:8]!r}; give the zip of the images"
 
 
-def _by_image(path: Path, infos: Sequence[zipfile.ZipInfo]) -> dict[str, str]:
-    """Members by image id; every problem of one kind told at once."""
-    members: dict[str, str] = {}
+def _by_image(
+    path: Path, infos: Sequence[zipfile.ZipInfo]
+) -> dict[str, tuple[zipfile.ZipInfo, str]]:
+    """Members and their readable paths by image id; every problem of one kind told at once."""
+    images: list[tuple[zipfile.ZipInfo, str]] = []
     unsafe: list[str] = []
     encrypted: list[str] = []
-    twice: list[str] = []
+    packed: defaultdict[int, list[str]] = defaultdict(list)
     for info in infos:
         if _is_unsafe(info.filename):
-            unsafe.append(repr(info.filename))
-        name = _image_name(info)
-        if name is None:
+            unsafe.append(quoted(info.filename))
+        readable = _image_path(info)
+        if readable is None:
             continue
+        images.append((info, readable))
         if info.flag_bits & _ENCRYPTED:
-            encrypted.append(repr(info.filename))
-        if name in members:
-            twice.append(f"{members[name]!r} and {info.filename!r}")
-        members[name] = info.filename
+            encrypted.append(quoted(info.filename))
+        if _is_unreadable(info.compress_type):
+            packed[info.compress_type].append(quoted(info.filename))
     _refuse(path, unsafe, "member names that leave their folder; use the official archive")
     _refuse(path, encrypted, "encrypted members; make a zip without a password")
-    _refuse(path, twice, "two members of one image; keep one of each")
-    if not members:
+    for method, names in packed.items():
+        _refuse(path, names, f"members compressed by {_said(method)}; {_REPACK}")
+    if not images:
         cure = _passed_over(infos) or "give the zip of the images"
         raise InputError(f"{path}: holds no {SUFFIXES_TOLD} file; {cure}")
+    return _identified(path, images)
+
+
+def _identified(
+    path: Path, images: Sequence[tuple[zipfile.ZipInfo, str]]
+) -> dict[str, tuple[zipfile.ZipInfo, str]]:
+    """Members by id: the file name alone, or the path where two folders hold one name."""
+    ids = [stem_of(PurePosixPath(readable).name) for _, readable in images]
+    if len(set(ids)) < len(ids):
+        ids = [stem_of(inner) for inner in without_common_folder([name for _, name in images])]
+    members: dict[str, tuple[zipfile.ZipInfo, str]] = {}
+    twice: list[str] = []
+    for image, (info, readable) in zip(ids, images, strict=True):
+        if image in members:
+            twice.append(f"{quoted(members[image][0].filename)} and {quoted(info.filename)}")
+        members[image] = (info, readable)
+    _refuse(path, twice, "two members of one image; keep one of each")
     return members
+
+
+def _is_unreadable(method: int) -> bool:
+    """Whether Python has no means to undo a known way of compression."""
+    return method in _METHODS and not (method == _ZSTANDARD and hasattr(zipfile, "ZIP_ZSTANDARD"))
+
+
+def _said(method: int) -> str:
+    """A way of compression in words."""
+    who = ", as Windows' Explorer does in large zips" if method == _DEFLATE64 else ""
+    return f"{_METHODS[method]} (method {method}){who}"
 
 
 def _is_unsafe(name: str) -> bool:
@@ -206,37 +278,48 @@ def _is_unsafe(name: str) -> bool:
     return parts[0] == "" or ".." in parts or parts[0].endswith(":")
 
 
-def _image_name(info: zipfile.ZipInfo) -> str | None:
-    """Id of an image member; None for folders, other files and macOS's hidden companions."""
-    if not is_image_name(info.filename) or info.is_dir():  # which fails on an empty name
+def _image_path(info: zipfile.ZipInfo) -> str | None:
+    """Path of an image member; None for folders, other files and macOS's hidden companions."""
+    path = as_path(_readable(info))
+    if not is_image_name(path) or info.is_dir():  # which fails on an empty name
         return None
-    return None if is_hidden(info.filename) else PurePosixPath(info.filename).stem
+    return None if is_hidden(path) else path
 
 
 def _passed_over(infos: Iterable[zipfile.ZipInfo]) -> str:
     """Which members are images of other kinds, and what to do."""
-    return tell_passed_over(info.filename for info in infos if not is_hidden(info.filename))
+    names = (as_path(_readable(info)) for info in infos)
+    return tell_passed_over(name for name in names if not is_hidden(name))
+
+
+def _readable(info: zipfile.ZipInfo) -> str:
+    """A member's name: macOS writes UTF-8 without the bit that says so."""
+    if info.flag_bits & _UTF8 or info.filename.isascii():
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
 
 
 def _refuse(path: Path, names: list[str], what: str) -> None:
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise InputError(f"{path}: {what}: {', '.join(names[:_SHOWN])}{more}")
+        raise InputError(f"{path}: {what}: {first_few(names, _SHOWN)}")
 
 
 def _refuse_bomb(path: Path, info: zipfile.ZipInfo) -> None:
     size, packed = info.file_size, max(info.compress_size, 1)
     if size > MAX_BYTES:
         raise InputError(
-            f"{path}: {info.filename!r} declares {size} bytes, more than the {MAX_BYTES} "
+            f"{path}: {quoted(info.filename)} declares {size} bytes, more than the {MAX_BYTES} "
             "that an image may have; remove it"
         )
     if size > _RATIO_FROM and size > MAX_RATIO * packed:
         raise InputError(
-            f"{path}: {info.filename!r} unpacks {packed} bytes into {size}, as no image does; "
-            "remove it"
+            f"{path}: {quoted(info.filename)} unpacks {packed} bytes into {size}, as no image "
+            "does; remove it"
         )
 
 
 def _damaged(path: Path, member: str, why: object) -> InputError:
-    return InputError(f"{path}: {member!r} is damaged ({why}); download the archive again")
+    return InputError(f"{path}: {quoted(member)} is damaged ({why}); download the archive again")

@@ -14,10 +14,10 @@ from melanoma.archive import Archive
 from melanoma.catalogue import COLUMNS, QUARANTINE_COLUMNS, Catalogue
 from melanoma.duplicates import Groups, find_duplicates, join_groups, no_pairs
 from melanoma.errors import InputError
-from melanoma.file_kinds import SUFFIXES
+from melanoma.image_names import ImageNames
 from melanoma.isic import WEIGHT_COLUMNS, source_of
 from melanoma.official import SetName, read_ground_truth, read_metadata
-from melanoma.tables import Problems, too_many
+from melanoma.tables import Problems, too_many, with_ids
 from melanoma.wording import SHOWN, counted, first_few
 
 _LOG = logging.getLogger(__name__)
@@ -36,8 +36,9 @@ def build_catalogue(
     """Join everything that is known of a set into one typed table.
 
     Args:
-        ground_truth: official CSV of diagnoses.
-        metadata: official CSV of age, sex, site and lesion; None: all missing.
+        ground_truth: CSV of diagnoses, see `melanoma.official`; it names images by file name, or
+            by path where two folders of the archive hold files of one name.
+        metadata: CSV of age, sex, site and lesion; None: all missing.
         archive: the zip of images.
         inspected: tables of `melanoma.inspection.inspect_shard`, or CSV files of them, for all
             shards in any order.
@@ -94,11 +95,17 @@ def _build(
 ) -> Catalogue:
     problems = Problems()
     truth = read_ground_truth(ground_truth, kind=kind, problems=problems)
-    seen = _inspected(inspected, Path(archive), problems)
+    seen, names = _inspected(inspected, Path(archive), problems)
+    ids = list(seen["image"])
+    truth = with_ids(truth, ids, names, Path(ground_truth), problems)
     broken = seen[seen["error"] != ""]
     _check_quarantine(broken, len(seen), Path(archive))
     _compare_images(truth, seen, Path(ground_truth), Path(archive), problems)
-    fields = _fields(metadata, truth, kind, problems)
+    fields = _no_fields(truth)
+    if metadata is not None:
+        told = read_metadata(metadata, kind=kind, problems=problems)
+        told = with_ids(told, ids, names, Path(metadata), problems)
+        fields = _fields(told, truth, Path(metadata), problems)
     table = truth.merge(fields, on="image", how="left").merge(
         seen[seen["error"] == ""], on="image", how="inner"
     )
@@ -122,16 +129,17 @@ def _build(
     return Catalogue(table[columns], problems.audit(), quarantine, duplicates)
 
 
+def _no_fields(truth: pd.DataFrame) -> pd.DataFrame:
+    """The metadata of the images of `truth` where there is no file of them: all missing."""
+    return pd.DataFrame(
+        {"image": truth["image"], "lesion_id": "", "age": float("nan"), "sex": "", "site": ""}
+    )
+
+
 def _fields(
-    metadata: Path | str | None, truth: pd.DataFrame, kind: SetName, problems: Problems
+    fields: pd.DataFrame, truth: pd.DataFrame, path: Path, problems: Problems
 ) -> pd.DataFrame:
-    """Metadata of the images of `truth`, all missing where there is no file."""
-    if metadata is None:
-        return pd.DataFrame(
-            {"image": truth["image"], "lesion_id": "", "age": float("nan"), "sex": "", "site": ""}
-        )
-    path = Path(metadata)
-    fields = read_metadata(path, kind=kind, problems=problems)
+    """Metadata of the images of `truth`."""
     known, described = set(truth["image"]), set(fields["image"])
     unknown = fields[~fields["image"].isin(known)]
     for row, image in unknown["image"].items():
@@ -169,8 +177,8 @@ def _check_lesions(
 
 def _inspected(
     tables: Sequence[pd.DataFrame | Path | str], archive: Path, problems: Problems
-) -> pd.DataFrame:
-    """All shards as one table in order of image, checked to be of this very archive.
+) -> tuple[pd.DataFrame, ImageNames]:
+    """All shards as one table in order of image, checked to be of this very archive; its names.
 
     Images of other kinds in the archive are told before anything stops: they may be why.
     """
@@ -183,6 +191,7 @@ def _inspected(
             images.crc(images.member(image)) == crc
             for image, crc in zip(seen["image"], seen["crc"], strict=True)
         )
+        names = images.names
         passed_over = images.passed_over()
     if passed_over:
         _LOG.warning("%s: %s", archive, passed_over)
@@ -192,7 +201,7 @@ def _inspected(
             f"{archive}: is not the archive that was inspected, or a shard is missing; "
             "delete results/inspect and run again"
         )
-    return seen
+    return seen, names
 
 
 def _read_shard(path: Path | str) -> pd.DataFrame:
@@ -227,7 +236,7 @@ def _compare_images(
     for image in absent:
         problems.note("no image in the archive: left out", file=path, row=rows[image], image=image)
     another = f"have no row in {path}; is it of another set?"
-    _stop_if_many(bare, len(truth), another, archive, absent)
+    _stop_if_many(bare, len(truth), another, archive)
     _stop_if_many(absent, len(truth), f"are not in {archive}; is it of another set?", path)
     _tell_left_out(
         bare,
@@ -255,14 +264,10 @@ def _tell_left_out(images: list[str], one: str, several: str) -> None:
         _LOG.warning("%s: left out (%s)", told, first_few(images))
 
 
-def _stop_if_many(
-    images: list[str], of: int, what: str, path: Path, others: Sequence[str] = ()
-) -> None:
-    """Stop where many ids of one file are not in another, which may hold `others` instead."""
+def _stop_if_many(images: Sequence[str], of: int, what: str, path: Path) -> None:
+    """Stop where many ids of one file are not in another."""
     if too_many(len(images), of):
-        suffix = any(image.lower().endswith(SUFFIXES) for image in (*images, *others))
-        cure = "; ids are written without .jpg" if suffix else ""
-        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}{cure}")
+        raise InputError(f"{path}: {len(images)} images {what}: {first_few(images)}")
 
 
 def _complete(table: pd.DataFrame, kind: SetName) -> pd.DataFrame:

@@ -276,10 +276,10 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         required=True,
         help="checkpoint (model.ckpt); given several times: their mean",
     )
-    parser.add_argument("--age", type=float, help="years")
+    parser.add_argument("--age", help="years")
     parser.add_argument("--sex", help="female or male")
     parser.add_argument("--site", help='e.g. "anterior torso"')
-    parser.add_argument("--metadata", type=Path, help="CSV: image, age, sex, site")
+    parser.add_argument("--metadata", type=Path, help="table: image (name or path), age, sex, site")
     parser.add_argument("--operating-point", help="one of decision.json's; else its default")
     parser.add_argument(
         "--tta",
@@ -313,8 +313,14 @@ def _run_predict(options: argparse.Namespace) -> int:
     failed = table["error"] != ""
     # Each error is on stderr already; programs get their rows all the same.
     if not failed.all() or options.format != "table":
-        sys.stdout.write(render(table, options.format, models=options.model))
+        _write(render(table, options.format, models=options.model))
     return 1 if failed.any() else 0
+
+
+def _write(text: str) -> None:
+    """Write to stdout, escaping what it cannot take, such as names of files that are no text."""
+    code = sys.stdout.encoding or "utf-8"
+    sys.stdout.write(text.encode(code, "backslashreplace").decode(code))
 
 
 def _doctor(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -25,6 +25,7 @@ from melanoma import isic
 from melanoma.backbones import BACKBONES
 from melanoma.config_errors import build, nearest, yaml_fault
 from melanoma.errors import InputError
+from melanoma.wording import quoted
 
 HairRemoval = Literal["lines", "dullrazor", "none"]
 Framing = Literal["crop", "pad", "stretch"]
@@ -335,7 +336,7 @@ class Config(_Section):
         """
         if name not in self.experiments:
             known = nearest(name, self.experiments)
-            raise InputError(f"experiments: no experiment named {name!r}; {known}")
+            raise InputError(f"experiments: no experiment named {quoted(name)}; {known}")
         overrides = self.experiments[name] or {}
         parts: dict[str, Any] = {"name": name}
         for section in OVERRIDABLE:
@@ -394,10 +395,13 @@ def read(path: Path) -> Config:
 def _check_experiment(name: str, overrides: Any) -> None:
     if not EXPERIMENT_NAME.fullmatch(name):
         raise InputError(
-            f"experiments: the name {name!r} becomes a folder: use letters, digits, - and _ only"
+            f"experiments: the name {quoted(name)} becomes a folder: use letters, digits, - "
+            "and _ only"
         )
     if not isinstance(overrides or {}, Mapping):
-        raise InputError(f"experiments.{name}: expected a mapping of sections, got {overrides!r}")
+        raise InputError(
+            f"experiments.{name}: expected a mapping of sections, got {quoted(overrides)}"
+        )
     for section, values in (overrides or {}).items():
         if section not in OVERRIDABLE:
             raise InputError(
@@ -406,7 +410,7 @@ def _check_experiment(name: str, overrides: Any) -> None:
             )
         if not isinstance(values or {}, Mapping):
             raise InputError(
-                f"experiments.{name}.{section}: expected keys and values, got {values!r}"
+                f"experiments.{name}.{section}: expected keys and values, got {quoted(values)}"
             )
         if section == "images" and "shards" in (values or {}):
             raise InputError(

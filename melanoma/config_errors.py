@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from melanoma.errors import InputError
+from melanoma.wording import quoted
 
 Section = TypeVar("Section", bound=BaseModel)
 
@@ -51,7 +52,9 @@ def _explain(kind: type[BaseModel], item: Any, prefix: str) -> str:
     if item["type"] == "missing":
         return f"{key}: missing"
     message = item["msg"].removeprefix("Value error, ")
-    found = "" if isinstance(item["input"], dict | BaseModel) else f" (found {item['input']!r})"
+    found = (
+        "" if isinstance(item["input"], dict | BaseModel) else f" (found {quoted(item['input'])})"
+    )
     return f"{key}: {message}{found}"
 
 

@@ -6,7 +6,6 @@ metadata from the encoder that it carries, the probabilities from `melanoma.pred
 
 from __future__ import annotations
 
-import itertools
 import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,14 +22,14 @@ from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision
 from melanoma.evaluation.decision_file import read_decision
 from melanoma.explain.selection import CALIBRATED
+from melanoma.image_names import as_file_names
 from melanoma.images import prepare
-from melanoma.inference_input import check_images, find_images, why_wrong
+from melanoma.inference_input import describe_files, find_images
 from melanoma.isic import METADATA_FIELDS
 from melanoma.jpeg import read_file, read_header
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
 from melanoma.training.checkpoints import TrainedModel, load_model
-from melanoma.wording import counted
 
 if TYPE_CHECKING:
     from melanoma.store import Store
@@ -103,9 +102,8 @@ def predict_files(
     Args:
         paths: JPEG files, and folders that are searched with all they hold.
         models: checkpoints; decision.json is looked for beside each.
-        metadata: a table with a column image (file name without suffix), as from
-            `inference_input.read_metadata`,
-            or one mapping of age, sex and site for all images; what is not given is missing.
+        metadata: a table as from `inference_input.read_metadata`, or one mapping of age, sex and
+            site for all images; what is not given is missing.
         device: where to compute, as torch names it.
         operating_point: which of decision.json's; None for its default.
         tta: average over eight flips and quarter turns; None for what each model's decision was
@@ -114,34 +112,32 @@ def predict_files(
         method: of the heat maps.
 
     Returns:
-        One row per file, columns `COLUMNS`: image, file, predicted (largest raw probability),
-        melanoma ("yes" or "no" by the calibrated probability at the operating point, else
-        "uncalibrated" or "undecided"), operating_point, threshold (the members' mean), the
-        metadata used, raw and calibrated probabilities (NaN where there are none), error ("" or
-        why the file could not be predicted).
+        One row per file, columns `COLUMNS`: image (as from `inference_input.describe_files`),
+        file, predicted (largest raw probability), melanoma ("yes" or "no" by the calibrated
+        probability at the operating point, else "uncalibrated" or "undecided"), operating_point,
+        threshold (the members' mean), the metadata used, raw and calibrated probabilities (NaN
+        where there are none), error ("" or why the file could not be predicted).
 
     Raises:
         InputError: no image at all, a checkpoint that cannot be used, an operating point that
-            there is not, or metadata of an unknown category.
+            there is not, metadata of an unknown category, or that name several images at once.
     """
-    found = find_images(paths)
-    if isinstance(metadata, pd.DataFrame):
-        check_images(metadata, [path.stem for path in found])
+    described = describe_files(find_images(paths), paths, metadata)
     members = _load(models, device)
     point, threshold = _threshold(members, operating_point)
     _warn_of_other_views(members, tta)
-    names = _picture_names(found)
+    names = dict(zip(described["file"], as_file_names(described["image"].tolist()), strict=True))
     parts = []
     progress = Progress("predicting")
-    for start in range(0, len(found), _BATCH):
-        table = _table_of(found[start : start + _BATCH], metadata)
+    for start in range(0, len(described), _BATCH):
+        table = _with_results(described[start : start + _BATCH])
         read = _read_files(table, members)
         _predict_batch(table, members, read, device=device, tta=tta)
         if gradcam_folder is not None:
             _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
         parts.append(table)
         if _good(table):
-            progress.tell(start + len(table), len(found))
+            progress.tell(start + len(table), len(described))
     result = pd.concat(parts, ignore_index=True)
     good = result[result["error"] == ""]
     if gradcam_folder is not None and len(good):
@@ -224,29 +220,9 @@ def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, flo
     return name, float(np.mean(thresholds))
 
 
-def _table_of(
-    found: Sequence[Path], metadata: pd.DataFrame | Mapping[str, Any] | None
-) -> pd.DataFrame:
-    """A row per file with its metadata; index 0, 1, ..."""
-    table = pd.DataFrame({"image": [path.stem for path in found]}, dtype="str")
-    table["file"] = pd.Series([str(path) for path in found], dtype="str")
-    if isinstance(metadata, pd.DataFrame):
-        table = table.merge(
-            metadata[["image", *METADATA_FIELDS]], "left", on="image", validate="m:1"
-        )
-        unknown = sorted(set(table["image"]) - set(metadata["image"]))
-        if unknown:
-            log.warning("no metadata for %s, e.g. %s", counted(len(unknown), "image"), unknown[0])
-    else:
-        given = dict(metadata or {})
-        for field in METADATA_FIELDS:
-            table[field] = given.get(field)
-            message = why_wrong(field, "" if given.get(field) is None else str(given[field]))
-            if message:
-                raise InputError(f"{field} {given[field]!r}: {message}")
-    table["age"] = table["age"].astype("float64")
-    for field in ("sex", "site"):
-        table[field] = table[field].fillna("").astype("str")
+def _with_results(described: pd.DataFrame) -> pd.DataFrame:
+    """Rows of files with every column of the results, still empty; index 0, 1, ..."""
+    table = described.reset_index(drop=True)
     for column in COLUMNS:
         if column not in table:
             number = column in isic.CLASSES or column.endswith("_calibrated")
@@ -279,24 +255,6 @@ def _read_files(
             table.loc[number, "error"] = reason or type(error).__name__
             log.error("%s: %s", file, reason)
     return read
-
-
-def _picture_names(found: Sequence[Path]) -> dict[str, str]:
-    """Name of each file's picture: its own, numbered where two folders have one of that name."""
-    names: dict[str, str] = {}
-    # Names that files have of their own are no numbered one's.
-    taken = {path.stem for path in found}
-    first = set(taken)
-    for path in found:
-        name = path.stem
-        if name in first:
-            first.remove(name)
-        else:
-            numbers = itertools.count(2)
-            name = next(n for n in (f"{path.stem}-{i}" for i in numbers) if n not in taken)
-            taken.add(name)
-        names[str(path)] = name
-    return names
 
 
 def _good(table: pd.DataFrame) -> list[int]:

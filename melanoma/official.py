@@ -2,42 +2,29 @@
 
 from __future__ import annotations
 
-import logging
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
-from melanoma.isic import (
-    CLASSES,
-    GROUND_TRUTH_COLUMNS,
-    METADATA_COLUMNS,
-    SEXES,
-    SITES,
-    TEST_METADATA_COLUMNS,
-    UNKNOWN,
-    WEIGHT_COLUMNS,
-)
-from melanoma.tables import FEW, Problems, read_table
-from melanoma.wording import counted
-
-_LOG = logging.getLogger(__name__)
+from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
+from melanoma.metadata_files import FIELD_COLUMNS, read_metadata_file
+from melanoma.tables import Problems, read_table
+from melanoma.vocabulary import IMAGE_COLUMNS, number_of
 
 SetName = Literal["train", "test"]
 
-AGES = (0.0, 120.0)
-"""Ages in years that are believed; ISIC gives 0 to 85 in steps of five."""
-
-_MISSING = frozenset({"nan", "na", "n/a", "null", "none", "unknown"})
-"""Ways of writing that a value is missing, beside leaving it empty."""
+_TRUE_FALSE = {"true": 1.0, "false": 0.0}
+"""How some programs write a diagnosis's 1 and 0, in small letters."""
 
 
 def read_ground_truth(path: Path | str, *, kind: SetName, problems: Problems) -> pd.DataFrame:
     """Read and check a ground truth file.
 
     Args:
-        path: CSV with `GROUND_TRUTH_COLUMNS`, in the test set also `WEIGHT_COLUMNS`.
+        path: CSV with `isic.GROUND_TRUTH_COLUMNS`, in the test set also `WEIGHT_COLUMNS`; the
+            first column may have any name of `vocabulary.IMAGE_COLUMNS`.
         kind: train, where UNK is no class to learn, or test.
         problems: receives notes.
 
@@ -51,7 +38,12 @@ def read_ground_truth(path: Path | str, *, kind: SetName, problems: Problems) ->
     """
     path = Path(path)
     weights = WEIGHT_COLUMNS if kind == "test" else ()
-    text = read_table(path, required=GROUND_TRUTH_COLUMNS, optional=weights, problems=problems)
+    text = read_table(
+        path,
+        required=[IMAGE_COLUMNS, *CLASSES, UNKNOWN],
+        optional=weights,
+        problems=problems,
+    )
     marks = _marks(text, problems)
     names = list(marks.columns)
     wrong = ~marks.isna().any(axis=1) & (marks.sum(axis=1) != 1)
@@ -83,9 +75,7 @@ def read_ground_truth(path: Path | str, *, kind: SetName, problems: Problems) ->
 def _marks(text: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     """The diagnosis columns as numbers, NaN where a value is neither 0 nor 1."""
     names = [*CLASSES, UNKNOWN]
-    marks = pd.DataFrame(
-        {name: pd.to_numeric(text[name], errors="coerce").astype("float64") for name in names}
-    )
+    marks = pd.DataFrame({name: _numbers(text[name], _TRUE_FALSE) for name in names})
     marks = marks.where(marks.isin([0.0, 1.0]))
     bad = marks.isna()
     for row in map(_line, marks.index[bad.any(axis=1)]):
@@ -100,6 +90,15 @@ def _marks(text: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     return marks
 
 
+def _numbers(cells: pd.Series[str], words: Mapping[str, float]) -> pd.Series[float]:
+    """Numbers of a column, of some words too; NaN where a cell is none."""
+    known = {
+        cell: words[cell.lower()] if cell.lower() in words else number_of(cell)
+        for cell in cells.unique()
+    }
+    return cells.map(known).astype("float64")
+
+
 def _weights(
     text: pd.DataFrame, column: str, path: Path, problems: Problems
 ) -> pd.Series[float] | float:
@@ -109,7 +108,7 @@ def _weights(
             "column missing: every image weighs 1", file=path, severity="info", column=column
         )
         return 1.0
-    weights = pd.to_numeric(text[column], errors="coerce").astype("float64")
+    weights = _numbers(text[column], {})
     for row in map(_line, weights.index[~weights.between(0, 1e6)]):
         problems.stop(
             "a weight is a number from 0",
@@ -131,7 +130,8 @@ def read_metadata(path: Path | str, *, kind: SetName, problems: Problems) -> pd.
     """Read and check a metadata file; a value that cannot be right becomes missing, with a note.
 
     Args:
-        path: CSV with `METADATA_COLUMNS`; the test set's has no lesion_id.
+        path: CSV with the fields of `METADATA_COLUMNS`, in these columns or those of other
+            releases (see `melanoma.vocabulary`); the test set's has no lesion_id.
         kind: train or test.
         problems: receives notes.
 
@@ -142,83 +142,8 @@ def read_metadata(path: Path | str, *, kind: SetName, problems: Problems) -> pd.
     Raises:
         InputError: most values of a column cannot be right; see also `read_table`.
     """
-    path = Path(path)
-    required = METADATA_COLUMNS if kind == "train" else TEST_METADATA_COLUMNS
-    text = read_table(path, required=required, optional=("lesion_id",), problems=problems)
-    if "lesion_id" not in text:
-        text["lesion_id"] = ""
-    losses = _Losses(text, path, problems)
-    table = pd.DataFrame(
-        {
-            "image": text["image"],
-            "lesion_id": _lesions(text["lesion_id"], losses),
-            "age": _ages(text["age_approx"], losses),
-            "sex": _category(text["sex"], SEXES, losses),
-            "site": _category(text["anatom_site_general"], SITES, losses),
-        }
-    )
-    problems.raise_stops(path)
-    return table
-
-
-@dataclass(frozen=True)
-class _Losses:
-    """Notes values of a metadata file that are taken as missing."""
-
-    text: pd.DataFrame
-    path: Path
-    problems: Problems
-
-    def tell(self, column: str, lost: pd.Series[bool], message: str) -> None:
-        """Note what is lost, and stop where that is most of a column: it is of another kind."""
-        # "unknown" and the like lose nothing.
-        spelt = self.text[column].str.lower().isin(_MISSING)
-        count, filled = int((lost & ~spelt).sum()), int((self.text[column] != "").sum())
-        example = str(self.text.loc[lost & ~spelt, column].iloc[0]) if count else ""
-        if count > max(FEW, filled / 2):
-            self.problems.stop(
-                f"{message}, in {count} of {filled} rows: write such values, or nothing",
-                column=column,
-                value=example,
-            )
-        elif count:
-            _LOG.warning(
-                *("%s: %s: %s, e.g. %r: taken as missing", self.path, column),
-                *(f"{counted(count, 'value')} {message}", example),
-            )
-        self.note(column, lost, message)
-
-    def note(self, column: str, lost: pd.Series[bool], message: str) -> None:
-        for row in map(_line, self.text.index[lost]):
-            self.problems.note(
-                f"{message}: taken as missing",
-                file=self.path,
-                row=row,
-                column=column,
-                image=str(self.text.at[row, "image"]),
-                value=str(self.text.at[row, column]),
-            )
-
-
-def _lesions(lesions: pd.Series[str], losses: _Losses) -> pd.Series[str]:
-    spelt = lesions.str.lower().isin(_MISSING)
-    losses.note("lesion_id", spelt, "a way of writing that there is none")
-    return lesions.where(~spelt, "")
-
-
-def _ages(text: pd.Series[str], losses: _Losses) -> pd.Series[float]:
-    ages = pd.to_numeric(text, errors="coerce").astype("float64")
-    good = ages.between(*AGES)
-    message = f"not an age in years, from {AGES[0]:.0f} to {AGES[1]:.0f}"
-    losses.tell(str(text.name), ~good & (text != ""), message)
-    return ages.where(good)
-
-
-def _category(text: pd.Series[str], known: tuple[str, ...], losses: _Losses) -> pd.Series[str]:
-    values = text.str.lower()
-    good = values.isin(known)
-    losses.tell(str(text.name), ~good & (values != ""), f"not one of {', '.join(known)}")
-    return values.where(good, "")
+    needed = [field for field in FIELD_COLUMNS if kind == "train" or field != "lesion_id"]
+    return read_metadata_file(Path(path), needed=needed, problems=problems)
 
 
 def _line(row: object) -> int:

@@ -7,7 +7,6 @@ more than half of a test part shows lesions that training has seen.
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
 from collections import Counter
 from collections.abc import Sequence
@@ -20,9 +19,7 @@ import pandas as pd
 
 from melanoma.errors import InputError
 from melanoma.isic import source_of
-from melanoma.wording import counted
-
-_LOG = logging.getLogger(__name__)
+from melanoma.wording import first_few, quoted
 
 COLUMNS = ("image", "lesion_id", "diagnosis", "fold", "split")
 PARTS = ("train", "val", "test")
@@ -246,7 +243,7 @@ def _rows(table: pd.DataFrame, test: set[str], fold_of: dict[str, int], folds: i
 
 
 def read_splits(path: Path | str) -> pd.DataFrame:
-    """Read splits, the workflow's own or a user's.
+    """Read the workflow's splits; a user's are read by `melanoma.own_splits`.
 
     Args:
         path: CSV with the columns `COLUMNS` in any order; others are ignored.
@@ -268,63 +265,33 @@ def read_splits(path: Path | str) -> pd.DataFrame:
     missing = [name for name in COLUMNS if name not in table]
     if missing:
         raise InputError(f"{path}: row 1: column {', '.join(missing)} missing")
+    return typed_splits(table.set_axis(np.arange(2, len(table) + 2)), path)
+
+
+def typed_splits(table: pd.DataFrame, path: Path) -> pd.DataFrame:
+    """Splits with folds as numbers, checked cell by cell.
+
+    Args:
+        table: columns `COLUMNS` as text; index: the line of each row in the file.
+        path: the file, for messages.
+
+    Returns:
+        As `read_splits`.
+
+    Raises:
+        InputError: a fold that is no number from 0, a split that is not one of `PARTS`; names
+            the row.
+    """
     for column, good, cure in (
         ("fold", table["fold"].str.fullmatch(r"[0-9]{1,3}"), "folds are numbered from 0"),
         ("split", table["split"].isin(PARTS), f"one of {', '.join(PARTS)}"),
     ):
         if not good.all():
-            row = int(np.flatnonzero(~good)[0])
-            value = table[column].iloc[row]
-            raise InputError(f"{path}: row {row + 2}, column {column}: found {value!r}; {cure}")
+            row = table.index[~good][0]
+            value = quoted(table.at[row, column])
+            raise InputError(f"{path}: row {row}, column {column}: found {value}; {cure}")
     table = table[list(COLUMNS)].astype({"fold": "int64"})
     return table.sort_values(["fold", "image"], ignore_index=True)
-
-
-def user_splits(
-    path: Path | str, catalogue: pd.DataFrame, *, folds: int, test_fraction: float
-) -> pd.DataFrame:
-    """Read a user's own splits and make sure that they leak nothing and fit the configuration.
-
-    Args:
-        path: as for `read_splits`.
-        catalogue: as for `check_splits`.
-        folds: that the file must have.
-        test_fraction: 0 where the file must have no test part, else it must have one.
-
-    Returns:
-        As `read_splits`. Near-duplicates of two lesions may be in two parts, since who made the
-        file knows the lesions; they are warned of.
-
-    Raises:
-        InputError: as `read_splits` and `check_splits`, or another number of folds or a test part
-            that is there or missing against the configuration.
-    """
-    splits = read_splits(path)
-    found = splits["fold"].nunique()
-    if found != folds:
-        raise InputError(f"{path}: {found} folds, but splits.folds is {folds}; set it to {found}")
-    has_test = bool((splits["split"] == "test").any())
-    if has_test != (test_fraction > 0):
-        cure = "leave test_fraction above 0" if has_test else "set test_fraction to 0"
-        raise InputError(
-            f"{path}: {'has a' if has_test else 'no'} test part, but splits.test_fraction is "
-            f"{test_fraction}; {cure}"
-        )
-    check_splits(splits, catalogue, keep_groups=False)
-    torn = torn_groups(splits, catalogue)
-    if len(torn):
-        _LOG.warning(
-            "%s: %s in several parts, e.g. of %s: see results/splits_audit.csv and "
-            "results/catalogue/train_duplicates.csv; what is learnt may be tested there",
-            path,
-            counted(
-                torn["group"].nunique(),
-                "group of near-duplicates is",
-                "groups of near-duplicates are",
-            ),
-            torn["group"].iloc[0],
-        )
-    return splits
 
 
 def torn_groups(splits: pd.DataFrame, catalogue: pd.DataFrame) -> pd.DataFrame:
@@ -407,5 +374,4 @@ def _check_across_folds(splits: pd.DataFrame, folds: int) -> None:
 def _refuse(images: Sequence[str] | pd.Series[str] | pd.Index[str], what: str) -> None:
     names = sorted(images)
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise InputError(f"splits: {what}: {', '.join(names[:_SHOWN])}{more}")
+        raise InputError(f"splits: {what}: {first_few(names, _SHOWN)}")

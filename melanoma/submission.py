@@ -11,7 +11,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from melanoma.errors import InputError
+from melanoma.image_names import composed
 from melanoma.isic import CLASSES, UNKNOWN
+from melanoma.wording import quoted, shortened
 
 Floats = NDArray[np.float64]
 
@@ -178,7 +180,7 @@ def check_submission(
             raise InputError(f"{name}: column {column} is there twice")
     extra = [column for column in columns if column not in {"image", *classes}]
     if extra:
-        raise InputError(f"{name}: column {extra[0]} is not allowed; remove it")
+        raise InputError(f"{name}: column {shortened(extra[0])} is not allowed; remove it")
     found = canonical_images(table["image"], name)
     _same_images(found, pd.Index(list(images)), name)
     values = table[list(classes)].set_axis(found, axis=0).loc[list(images)]
@@ -188,7 +190,7 @@ def check_submission(
 
 
 def canonical_images(column: pd.Series, name: str) -> pd.Index:
-    """Image ids without a trailing .jpg, which the challenge allows.
+    """Image ids in composed form, without a trailing .jpg, which the challenge allows.
 
     Args:
         column: ids.
@@ -197,7 +199,7 @@ def canonical_images(column: pd.Series, name: str) -> pd.Index:
     Raises:
         InputError: an id that is there twice.
     """
-    ids = column.astype("str").str.replace(r"\.jpg$", "", case=False, regex=True)
+    ids = column.astype("str").map(composed).str.replace(r"\.jpg$", "", case=False, regex=True)
     repeated = ids[ids.duplicated()]
     if len(repeated):
         raise InputError(f"{name}: image {repeated.iloc[0]} is there twice; keep one row")
@@ -223,7 +225,7 @@ def _check_column(values: pd.Series, name: str) -> None:
             row = int(wrong.to_numpy().argmax())
             raise InputError(
                 f"{name}: image {values.index[row]}, column {values.name}: "
-                f"{values.iloc[row]!r} {reason}"
+                f"{quoted(values.iloc[row])} {reason}"
             )
 
     refuse(values.isna(), "is a missing value; give every class a probability")

@@ -3,8 +3,9 @@
 from melanoma.catalogue import read_catalogue
 from melanoma.files import write_table
 from melanoma.logs import job_log
+from melanoma.own_splits import user_splits
 from melanoma.split_audit import audit_splits
-from melanoma.splits import assign_splits, check_splits, user_splits
+from melanoma.splits import assign_splits, check_splits
 
 with job_log(snakemake.log[0]):
     catalogue = read_catalogue(snakemake.input.catalogue)

@@ -14,6 +14,7 @@ from melanoma.errors import InputError
 from melanoma.evaluation.metrics import Ints
 from melanoma.evaluation.ranking import Floats
 from melanoma.isic import CLASSES
+from melanoma.wording import quoted
 
 _SUM_TOLERANCE = 1e-3
 """How far a row of float32 probabilities may be from adding up to 1."""
@@ -95,7 +96,7 @@ def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, column: str, reas
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
         raise InputError(
-            f"{path}: row {row + 2}, column {column}: {table[column].iloc[row]!r} {reason}; "
+            f"{path}: row {row + 2}, column {column}: {quoted(table[column].iloc[row])} {reason}; "
             "delete the file and run again"
         )
 

@@ -32,6 +32,10 @@ COLUMNS = (
 """Columns of the table of examples, index.csv."""
 
 _UNSAFE = re.compile(r"[^A-Za-z0-9._-]+")
+"""What is no part of a picture's name, such as the slashes of ids that are paths."""
+
+_LONGEST = 150
+"""Characters of an id in a picture's name; class and rank alone tell it from all others."""
 
 
 def select_examples(
@@ -104,5 +108,5 @@ def _refuse_missing(table: pd.DataFrame, column: str, where: str) -> None:
 
 def _file_name(row: pd.Series) -> str:
     verdict = "right" if row["correct"] else "wrong"
-    image = _UNSAFE.sub("_", str(row["image"]))
+    image = _UNSAFE.sub("_", str(row["image"]))[:_LONGEST]
     return f"{row['diagnosis']}_{verdict}_{row['rank']}_{image}.png"

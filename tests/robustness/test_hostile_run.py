@@ -38,6 +38,8 @@ def working(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.save(torchvision.models.resnet18(weights=None).state_dict(), weights)
     model = {**MICRO["model"], "pretrained": True, "weights": str(weights)}
     values = {**MICRO, "data": {"train": train}, "model": model, "experiments": {"fusion": {}}}
+    # All test images, so that odd ids are shown whatever this small model makes of them.
+    values["gradcam"] = {"per_class": 12}
     working = folder / hostile.FOLDER
     write_config(working, values)
     watched = {

@@ -1,6 +1,7 @@
 import contextlib
 import io
 import random
+import re
 import struct
 import warnings
 import zipfile
@@ -97,11 +98,54 @@ def test_a_member_without_a_name(tmp_path):
         Archive(path)
 
 
-def test_two_members_of_one_image(tmp_path):
-    members = {f"{folder}/{i}.jpg": b"a" for i in range(7) for folder in ("a", "b")}
-    path = make_zip(tmp_path / "a.zip", members)
-    with pytest.raises(InputError, match=r"'a/0\.jpg' and 'b/0\.jpg'.* and 2 more"):
+PATHS = {
+    "one folder": (["in/A.jpg", "in/B.jpg"], ["A", "B"]),
+    "two folders without a name in common": (["a/A.jpg", "b/B.jpg"], ["A", "B"]),
+    "two folders": (["a/1.jpg", "b/1.jpg", "b/2.JPEG"], ["a/1", "b/1", "b/2"]),
+    "inner folders": (["x/y/a/1.jpg", "x/y/b/1.jpg"], ["a/1", "b/1"]),
+    "one outside": (["1.jpg", "a/1.jpg"], ["1", "a/1"]),
+    "backslashes": (["in\\a\\1.jpg", "in\\a\\2.jpg"], ["1", "2"]),
+    "backslashes, two folders": (["in\\a\\1.jpg", "in\\b\\1.jpg"], ["a/1", "b/1"]),
+    "decomposed": (["in/u\u0308.jpg"], ["\u00fc"]),
+    "companions of macOS": (["a/1.jpg", "__MACOSX/a/._1.jpg", "__MACOSX/b/1.jpg"], ["1"]),
+}
+
+
+@pytest.mark.parametrize("name", PATHS)
+def test_ids_are_names_or_where_these_are_not_enough_paths(tmp_path, name):
+    members, images = PATHS[name]
+    path = make_zip(tmp_path / "a.zip", {member: member.encode() for member in members})
+    with Archive(path) as archive:
+        assert list(archive.images) == images
+        assert archive.names.match(images) == [[place] for place in range(len(images))]
+        for image, member in zip(images, members, strict=False):
+            assert archive.read(archive.member(image)) == member.encode()
+
+
+def test_names_that_macos_writes_without_saying_that_they_are_utf8(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"in/xx.jpg": b"a", "in/\u00e4.jpg": b"b"})
+    patch(path, b"in/xx.jpg", "in/\u00fc.jpg".encode())
+    with Archive(path) as archive:
+        assert archive.images == ("\u00e4", "\u00fc")
+        assert archive.read(archive.member("\u00fc")) == b"a"
+
+
+@pytest.mark.parametrize(
+    "members",
+    [["a/1.jpg", "a/1.jpeg"], ["a/\u00fc.jpg", "a/u\u0308.jpg"], ["a/1.jpg", "a\\1.jpg"]],
+    ids=["two suffixes", "equal to the eye", "two separators"],
+)
+def test_two_members_of_one_image(tmp_path, members):
+    path = make_zip(tmp_path / "a.zip", dict.fromkeys([*members, "b/1.jpg"], b"a"))
+    first, second = (re.escape(repr(member)) for member in members)
+    with pytest.raises(InputError, match=f"two members of one image.*: {first} and {second}$"):
         Archive(path)
+
+
+def test_many_doubtful_members_are_counted(tmp_path):
+    members = {f"a/{n}.{end}": b"a" for n in range(7) for end in ("jpg", "jpeg")}
+    with pytest.raises(InputError, match=r"'a/0\.jpg' and 'a/0\.jpeg'.* and 2 more$"):
+        Archive(make_zip(tmp_path / "a.zip", members))
 
 
 def test_the_same_member_twice(tmp_path):
@@ -170,12 +214,39 @@ def test_damaged_compressed_data(tmp_path, kind):
         archive.read("A.jpg")
 
 
-def test_unknown_compression(tmp_path):
-    path = make_zip(tmp_path / "a.zip", {"A.jpg": b"a"})
+def set_method(path: Path, method: int) -> None:
+    """Say in header and directory that the first member is compressed so."""
     data = bytearray(path.read_bytes())
     for signature, at in ((b"PK\x03\x04", 8), (b"PK\x01\x02", 10)):
-        struct.pack_into("<H", data, data.index(signature) + at, 97)
+        struct.pack_into("<H", data, data.index(signature) + at, method)
     path.write_bytes(data)
+
+
+@pytest.mark.parametrize(
+    ("method", "name"),
+    [
+        (9, r"Deflate64 \(method 9\), as Windows' Explorer does in large zips; .*zip it again"),
+        (1, r"Shrink \(method 1\); Python cannot read that: unpack the zip and zip it again"),
+        (98, r"PPMd \(method 98\); .*zip it again"),
+    ],
+)
+def test_ways_of_compression_that_python_lacks(tmp_path, method, name):
+    path = make_zip(tmp_path / "a.zip", {"A.jpg": b"a", "B.jpg": b"b"})
+    set_method(path, method)
+    with pytest.raises(InputError, match=rf"a\.zip: members compressed by {name}.*: 'A\.jpg'$"):
+        Archive(path)
+
+
+def test_other_members_may_be_compressed_as_they_like(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"A.txt": b"a", "B.jpg": b"b"})
+    set_method(path, 9)
+    with Archive(path) as archive:
+        assert archive.read("B.jpg") == b"b"
+
+
+def test_a_way_of_compression_that_is_none(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"A.jpg": b"a"})
+    set_method(path, 77)
     with Archive(path) as archive, pytest.raises(InputError, match="damaged"):
         archive.read("A.jpg")
 

@@ -202,13 +202,91 @@ def test_many_lost_images_stop_the_run(official, where, message):
         official.build()
 
 
-@pytest.mark.parametrize(("where", "file"), [("truth", "i.zip"), ("lesions", "meta.csv")])
-def test_ids_with_the_files_suffix_are_told_as_such(official, where, file):
+RENAMED = {
+    "with suffix": "{}.jpg",
+    "with the suffix of another time": "{}.PNG",
+    "by path": "in/{}",
+    "by path, as Windows has it": "in\\{}.jpg",
+}
+
+
+@pytest.mark.parametrize("where", ["truth", "lesions"])
+@pytest.mark.parametrize("how", RENAMED)
+def test_tables_name_images_in_the_ways_that_people_do(official, where, how):
+    expected = official.build().table
     held = getattr(official, where)
     for image in list(held):
-        held[f"{image}.jpg"] = held.pop(image)
-    with pytest.raises(InputError, match=rf"{file}: .*; ids are written without \.jpg"):
+        held[RENAMED[how].format(image)] = held.pop(image)
+    found = official.build()
+    pd.testing.assert_frame_equal(found.table, expected)
+    assert found.audit.empty
+
+
+def in_two_folders(official):
+    """The archive with files of one name in two folders, which the tables name by path."""
+    inner = {
+        image: f"{'anna' if int(image[-1]) % 2 else 'bert'}/{image[-2:-1]}{int(image[-1]) // 2}"
+        for image in official.images
+    }
+    for name in ("images", "truth", "lesions"):
+        held = getattr(official, name)
+        setattr(official, name, {inner[image]: value for image, value in held.items()})
+    return list(inner.values())
+
+
+@pytest.mark.parametrize("form", ["{}", "{}.jpg", "in/{}", "./{}", "in\\{}.JPG"])
+def test_files_of_one_name_in_two_folders_are_named_by_path(official, form):
+    images = in_two_folders(official)
+    diagnoses = dict(official.truth)
+    for name in ("truth", "lesions"):
+        named = {
+            form.format(k).replace("/", "\\" if "\\" in form else "/"): v
+            for k, v in getattr(official, name).items()
+        }
+        setattr(official, name, named)
+    catalogue = official.build()
+    table = catalogue.table.set_index("image")
+    assert sorted(table.index) == sorted(images)
+    assert table["diagnosis"].to_dict() == diagnoses
+    assert table["member"].to_dict() == {image: f"in/{image}.jpg" for image in images}
+    assert (table["lesion_id"] != "").all()
+    assert catalogue.audit.empty
+
+
+@pytest.mark.parametrize(("where", "file"), [("truth", "truth.csv"), ("lesions", "meta.csv")])
+def test_a_bare_name_that_two_files_have_stops_with_both_paths(official, where, file):
+    in_two_folders(official)
+    held = getattr(official, where)
+    setattr(official, where, {k.removeprefix("bert/"): v for k, v in held.items()})
+    with pytest.raises(InputError) as caught:
         official.build()
+    told = str(caught.value).splitlines()
+    assert told[0].endswith(f"{file}: 6 problems")
+    assert told[1].strip() == (
+        "row 2, column image: found '00': several images have this name (in/anna/00.jpg, "
+        "in/bert/00.jpg); name each by its path, e.g. anna/00"
+    )
+
+
+def test_two_rows_of_one_image_stop(official):
+    official.truth["in/ISIC_0000000.jpg"] = "NV"
+    with pytest.raises(
+        InputError,
+        match=r"row 14, column image: found 'in/ISIC_0000000\.jpg': is the image of row 2 "
+        r"\(ISIC_0000000\) too; keep one",
+    ):
+        official.build()
+
+
+def test_ids_that_look_equal_are_one(official):
+    apart, joined = "la\u0308sion", "l\u00e4sion"
+    forms = {"images": apart, "truth": joined, "lesions": apart}
+    for name, form in forms.items():
+        held = getattr(official, name)
+        held[form] = held.pop("ISIC_0000000")
+    catalogue = official.build()
+    assert catalogue.table["image"].tolist()[-1] == joined
+    assert catalogue.audit.empty
 
 
 def test_errors_name_where_a_file_comes_from(official):

@@ -66,12 +66,15 @@ def test_one_lesion_does_not_fill_the_row():
 def test_unknown_diagnoses_are_left_out_and_names_are_safe():
     raw, calibrated, table = _tables(16)
     table.loc[0, "diagnosis"] = isic.UNKNOWN
-    table.loc[1, "image"] = raw.loc[1, "image"] = calibrated.loc[1, "image"] = "ö ../<b>"
+    odd = ["ö ../<b>", "anna/1", "anna_1", "/1", "é" * 200, "a" * 300]
+    for row, name in enumerate(odd, 1):
+        for each in (table, raw, calibrated):
+            each.loc[row, "image"] = name
     chosen = select_examples(raw, calibrated, table, per_class=9)
     assert "ISIC_0000000" not in set(chosen["image"])
-    name = chosen.loc[chosen["image"] == "ö ../<b>", "file"].item()
-    assert "/" not in name
-    assert "<" not in name
+    assert set(odd) <= set(chosen["image"])
+    assert chosen["file"].str.fullmatch(r"[A-Z]+_(right|wrong)_\d+_[A-Za-z0-9._-]+\.png").all()
+    assert chosen["file"].str.len().max() < 200
     assert chosen["file"].is_unique
 
 

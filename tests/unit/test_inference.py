@@ -1,4 +1,6 @@
+import io
 import json
+import os
 import re
 from pathlib import Path
 from types import SimpleNamespace
@@ -196,8 +198,15 @@ def test_a_wrong_path_is_told_in_one_line(models, tmp_path, capsys):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("image,Age,gender\nx,66,male\n", r"m\.csv: row 1: none of the columns age, sex, site"),
-        ("image,age\nx.jpg,66\n", r"no row is of any image: .* x\.jpg, .*leave out \.jpg"),
+        (
+            "image,height\nx,66\n",
+            r"m\.csv: row 1: column age_approx \(or sex, anatom_site_general, age, gender and \d+ "
+            r"more\) missing among image, height",
+        ),
+        (
+            "image,age\nx.jpg,66\n",
+            r"m\.csv: no row is of any image: .* has x\.jpg, the images are a, b, c; name",
+        ),
     ],
 )
 def test_metadata_of_no_use_are_refused(photographs, models, tmp_path, text, message):
@@ -308,22 +317,54 @@ def test_metadata_is_matched_by_image(models, photographs, tmp_path, caplog):
 @pytest.mark.parametrize(
     ("row", "message"),
     [
-        ("a,old,male,", r"row 2, column age, found 'old'|row 2, column age: found 'old'"),
-        ("a,130,male,", "years from 0 to 120"),
-        ("a,,divers,", "female, male"),
-        ("a,,,nose", "anterior torso"),
+        ("a,old,male,", "age: 1 value not an age in years, from 0 to 120, e.g. 'old' in row 2"),
+        ("a,130,male,", "e.g. '130' in row 2: taken as missing"),
+        ("a,,divers,", "sex: 1 value not one of female, male, e.g. 'divers' in row 2"),
+        ("a,,,moon", "site: 1 value not one of anterior torso, "),
     ],
 )
-def test_wrong_metadata_is_named_by_row(tmp_path, row, message):
+def test_wrong_metadata_is_named_by_row_and_taken_as_missing(tmp_path, caplog, row, message):
     path = tmp_path / "table.csv"
     path.write_text(f"image,age,sex,site\n{row}\n")
+    table = inference_input.read_metadata(path)
+    assert message in caplog.text
+    wrong = [place for place, cell in enumerate(row.split(",")) if cell][-1]
+    told = table.iloc[0, 1 if row.count("male") else wrong]
+    assert told == "" or told != told  # noqa: PLR0124
+
+
+@pytest.mark.parametrize(
+    ("given", "known"),
+    [
+        ({}, {"age": None, "sex": "", "site": ""}),
+        ({"age": 55, "sex": None}, {"age": 55.0, "sex": "", "site": ""}),
+        (
+            {"age": "45,5", "sex": "Male", "site": "Head/Neck"},
+            {"age": 45.5, "sex": "male", "site": "head/neck"},
+        ),
+        (
+            {"age": "unknown", "sex": "NaN", "site": "back"},
+            {"age": None, "sex": "", "site": "posterior torso"},
+        ),
+    ],
+)
+def test_what_is_given_for_all_is_read_as_a_table_is(given, known):
+    assert inference_input.read_given(given) == known
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"site": "moon"}, "site 'moon': write one of anterior torso, "),
+        ({"site": "torso"}, "site 'torso': write one of "),
+        ({"sex": "divers"}, "sex 'divers': write one of female, male, or nothing"),
+        ({"age": 130}, "age 130: write years from 0 to 120, or nothing"),
+        ({"age": "old"}, "age 'old': write years"),
+    ],
+)
+def test_wrong_values_given_for_all_are_named(models, photographs, given, message):
     with pytest.raises(InputError, match=message):
-        inference_input.read_metadata(path)
-
-
-def test_wrong_values_given_for_all_are_named(models, photographs):
-    with pytest.raises(InputError, match="site 'nose'"):
-        inference.predict_files(photographs, models[:1], metadata={"site": "nose"})
+        inference.predict_files(photographs, models[:1], metadata=given)
 
 
 def test_an_unknown_operating_point_is_named(models, photographs):
@@ -336,6 +377,111 @@ def test_no_model(photographs):
         inference.predict_files(photographs, [])
 
 
+@pytest.fixture
+def two_folders(photographs, tmp_path):
+    """anna/lesion1, anna/lesion2 and bert/lesion1, in a folder of photographs."""
+    for name, photograph in zip(
+        ("anna/lesion1.jpg", "anna/lesion2.jpg", "bert/lesion1.JPG"), photographs, strict=True
+    ):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(photograph.read_bytes())
+    return tmp_path / "photos"
+
+
+def described(paths, metadata):
+    table = inference_input.describe_files(inference_input.find_images(paths), paths, metadata)
+    return table.fillna({"age": -1})[["image", "age"]].to_numpy().tolist()
+
+
+BY_PATH = {
+    "relative paths": (["anna/lesion1", "anna/lesion2", "bert/lesion1"], None),
+    "with suffix": (
+        ["anna/lesion1.jpg", "anna/lesion2.jpg", "bert/lesion1.JPG"],
+        ["anna/lesion1", "anna/lesion2", "bert/lesion1"],
+    ),
+    "of another time": (
+        ["anna/lesion1.png", "anna/lesion2.JPEG", "bert/lesion1.tif"],
+        ["anna/lesion1", "anna/lesion2", "bert/lesion1"],
+    ),
+    "backslashes": (
+        ["anna\\lesion1.jpg", ".\\anna\\lesion2", "bert\\lesion1"],
+        ["anna/lesion1", "anna/lesion2", "bert/lesion1"],
+    ),
+    "with the outer folder": (
+        ["photos/anna/lesion1", "photos/anna/lesion2", "photos/bert/lesion1"],
+        None,
+    ),
+    "a bare name that is clear": (["anna/lesion1", "lesion2", "bert/lesion1"], None),
+}
+
+
+@pytest.mark.parametrize("name", BY_PATH)
+@pytest.mark.parametrize("given", [["."], ["anna", "bert"]], ids=["one folder", "two folders"])
+def test_files_of_one_name_are_named_by_path(two_folders, tmp_path, name, given):
+    names, images = BY_PATH[name]
+    table = tmp_path / "t.csv"
+    rows = [f"{image},{age}" for image, age in zip(names, (10, 20, 30), strict=True)]
+    table.write_text("\n".join(["image,age", *reversed(rows)]))
+    metadata = inference_input.read_metadata(table)
+    found = described([two_folders / folder for folder in given], metadata)
+    assert found == [[image, age] for image, age in zip(images or names, (10, 20, 30), strict=True)]
+
+
+WRONG_NAMES = {
+    "of two files": (
+        ["lesion2,1", "lesion1,30"],
+        r"t\.csv: row 3, column image: found 'lesion1': several images have this name \("
+        r"\S+photos/anna/lesion1\.jpg, \S+photos/bert/lesion1\.JPG\); name each by its path, "
+        r"e\.g\. anna/lesion1$",
+    ),
+    "of two files, another by path": (["bert/lesion1,1", "lesion1,2"], "row 3.*name each by its"),
+    "of one file twice": (
+        ["anna/lesion1,1", "anna/lesion1.jpg,2"],
+        r"row 3, .* is the image of row 2 \(anna/lesion1\) too; keep one",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_NAMES)
+def test_names_that_are_ambiguous_stop_with_both_paths(two_folders, tmp_path, name):
+    rows, message = WRONG_NAMES[name]
+    table = tmp_path / "t.csv"
+    table.write_text("\n".join(["image,age", *rows]))
+    with pytest.raises(InputError, match=message):
+        described([two_folders], inference_input.read_metadata(table))
+
+
+def test_files_are_told_apart_without_a_table(two_folders, tmp_path, monkeypatch):
+    names = ["anna/lesion1", "lesion2", "bert/lesion1"]
+    assert described([two_folders], None) == [[name, -1] for name in names]
+    monkeypatch.chdir(two_folders)
+    files = [Path("anna/lesion1.jpg"), Path("anna/lesion2.jpg"), Path("bert/lesion1.JPG")]
+    assert described(files, None) == [[name, -1] for name in names]
+    Path("anna/lesion1.jpeg").write_bytes(b"")
+    beside = [[f"anna/lesion1.{end}", -1] for end in ("jpeg", "jpg")]
+    for given in (Path("anna"), Path()):
+        assert described([given], None)[:2] == beside
+
+
+def test_the_right_patient_is_predicted_and_drawn(models, two_folders, tmp_path, capsys):
+    table = tmp_path / "t.csv"
+    table.write_text("image,age,sex\nanna/lesion1,30,male\nbert/lesion1,60,Female\n")
+    command = ["predict", str(two_folders), "--model", str(models[0]), "--accelerator", "cpu"]
+    command += ["--metadata", str(table), "--gradcam", str(tmp_path / "maps"), "--format", "json"]
+    assert main(command) == 0
+    shown = {
+        one["image"]: one["metadata"] for one in json.loads(capsys.readouterr().out)["predictions"]
+    }
+    assert shown == {
+        "anna/lesion1": {"age": 30.0, "sex": "male", "site": None},
+        "lesion2": {"age": None, "sex": None, "site": None},
+        "bert/lesion1": {"age": 60.0, "sex": "female", "site": None},
+    }
+    pictures = sorted(path.name for path in (tmp_path / "maps").iterdir())
+    assert pictures == ["anna_lesion1.png", "bert_lesion1.png", "lesion2.png"]
+
+
 def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, tmp_path):
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -343,14 +489,35 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(models, photographs, t
     for _ in range(2):
         inference.predict_files([tmp_path], models[:1], gradcam_folder=tmp_path / "maps")
     names = sorted(path.name for path in (tmp_path / "maps").iterdir())
-    assert names == ["a-2.png", "a.png"]
+    assert names == ["one_a.png", "two_a.png"]
 
 
-def test_numbered_pictures_leave_other_names_alone():
-    found = [Path("a/x.jpg"), Path("b/x.jpg"), Path("c/x-2.jpg"), Path("d/x.jpg"), Path("e/y.jpg")]
-    names = inference._picture_names(found)
-    assert list(names.values()) == ["x", "x-3", "x-2", "x-4", "y"]
-    assert list(names) == [str(path) for path in found]
+@pytest.mark.parametrize("code", ["utf-8", "ascii", "cp1252"])
+def test_any_name_of_a_file_is_written(models, photographs, tmp_path, monkeypatch, code):
+    path = os.fsencode(tmp_path) + b"/l\xe4sion \xc3\xa4.jpg"
+    Path(os.fsdecode(path)).write_bytes(photographs[0].read_bytes())
+    stream = io.BytesIO()
+    monkeypatch.setattr("sys.stdout", io.TextIOWrapper(stream, code, "strict", write_through=True))
+    command = ["predict", str(tmp_path), "--model", str(models[0]), "--accelerator", "cpu"]
+    assert main([*command, "--format", "csv", "--age", "45,5", "--sex", "Male"]) == 0
+    row = stream.getvalue().decode(code).splitlines()[1]
+    assert row.startswith(r"l\udce4sion " + (r"\xe4" if code == "ascii" else "ä") + ",")
+    assert ",45.5,male,," in row
+
+
+def test_names_are_matched_in_composed_form(photographs, tmp_path):
+    path = tmp_path / "la\u0308sion.jpg"
+    path.write_bytes(photographs[0].read_bytes())
+    (tmp_path / "t.csv").write_text("image,age\nl\u00e4sion,50\n")
+    metadata = inference_input.read_metadata(tmp_path / "t.csv")
+    assert described([path], metadata) == [["l\u00e4sion", 50.0]]
+
+
+def test_rows_of_no_image_are_told(photographs, tmp_path, caplog):
+    caplog.set_level("INFO")
+    (tmp_path / "t.csv").write_text("image,age\na,50\nz,60\ny,70\n")
+    described(photographs[:1], inference_input.read_metadata(tmp_path / "t.csv"))
+    assert "2 rows of the metadata are of none of the images, e.g. z" in caplog.text
 
 
 def test_missing_metadata_are_told_once(models, photographs, caplog):

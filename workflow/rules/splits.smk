@@ -18,7 +18,9 @@ rule split:
     params:
         settings=CONFIG.splits.model_dump(exclude={"file", "near_duplicates"}),
         own=CONFIG.splits.file,
-        code=code_version("melanoma.splits", "melanoma.split_audit"),
+        code=code_version(
+            "melanoma.splits", "melanoma.own_splits", "melanoma.split_audit"
+        ),
     message:
         "Splitting by lesion"
     script:
