@@ -156,8 +156,8 @@ def absent_points(melanoma_lesions: int, other_lesions: int) -> dict[str, str]:
     counts = {"sensitivity": melanoma_lesions, "specificity": other_lesions}
     return {
         point_name(goal, target): (
-            f"{100 * target:.0f} % {goal} takes at least {least_lesions(target)} {_LESIONS[goal]} lesions "
-            f"in validation to choose a threshold on; there are {count}"
+            f"{100 * target:.0f} % {goal} takes at least {least_lesions(target)} {_LESIONS[goal]} "
+            f"lesions in validation to choose a threshold on; there are {count}"
         )
         for goal, count in counts.items()
         for target in TARGETS
