@@ -14,9 +14,6 @@ from melanoma.isic import CLASSES
 NAME = "decision.json"
 """Of the file, beside a checkpoint or among an experiment's predictions."""
 
-_ROUNDING = 1e-9
-"""Relative; what a bound may be exceeded by."""
-
 _Share = Annotated[float, Field(gt=0.0, le=1.0)]
 _Shares = Annotated[dict[str, _Share], Field(min_length=len(CLASSES), max_length=len(CLASSES))]
 _Probability = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -48,9 +45,7 @@ class _Priors(_Checked):
 class _Set(_Checked):
     """What decides: once for images with metadata, once for those without."""
 
-    temperature: float = Field(
-        ge=TEMPERATURES[0] * (1 - _ROUNDING), le=TEMPERATURES[1] * (1 + _ROUNDING)
-    )
+    temperature: float = Field(ge=TEMPERATURES[0], le=TEMPERATURES[1])
     strength: float | None = Field(ge=STRENGTHS[0], le=STRENGTHS[1])
     chosen: str
     at_bound: list[Literal["temperature", "strength"]]

@@ -184,7 +184,9 @@ def _fit(logarithms: Floats, truth: Ints, shift: Floats, name: str) -> tuple[flo
         bounds=((1 / TEMPERATURES[1], 1 / TEMPERATURES[0]), STRENGTHS),
         options={"ftol": 0.0, "gtol": _PRECISION, "maxiter": 200},
     )
-    return float(1 / found.x[0]), float(found.x[1])
+    # The reciprocal of a bound's reciprocal may be next to the bound.
+    temperature = np.clip(1 / found.x[0], *TEMPERATURES)
+    return float(temperature), float(found.x[1])
 
 
 def _stopped(temperature: float, strength: float, chosen: str) -> tuple[str, ...]:

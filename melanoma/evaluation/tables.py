@@ -108,8 +108,11 @@ def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, column: str, reas
     """Raises InputError for the first wrong row."""
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
+        value = table[column].iloc[row]
+        # A number as it stands in the file, not as numpy names it.
+        shown = value.item() if isinstance(value, np.generic) else value
         raise InputError(
-            f"{path}: row {row + 2}, column {column}: {table[column].iloc[row]!r} {reason}; "
+            f"{path}: row {row + 2}, column {column}: {shown!r} {reason}; "
             "delete the file and run again"
         )
 

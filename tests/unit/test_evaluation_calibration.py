@@ -252,7 +252,7 @@ def test_points_that_the_lesions_are_too_few_for_are_absent_with_a_reason(melano
     melanoma = lesions < melanomas
     points = choose_points(melanoma, rng.random(len(lesions)), lesions)
     names = [name.removeprefix("sensitivity_") for name in points if "sensitivity" in name]
-    assert names == present.split()
+    assert names == present
     absent = absent_points(melanomas, 60)
     assert set(absent) == {f"{g}_{t}" for g in GOALS for t in (80, 90, 95)} - set(points)
     for name, why in absent.items():
