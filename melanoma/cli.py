@@ -369,7 +369,9 @@ def _run_verify(options: argparse.Namespace) -> int:
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="write a checkpoint as ONNX or torch.export file")
-    parser.add_argument("model", type=Path, help="checkpoint (model.ckpt)")
+    parser.add_argument(
+        "model", type=Path, help="checkpoint (model.ckpt), or results/predictions/EXPERIMENT"
+    )
     parser.add_argument("target", type=Path, help="file to write: .onnx or .pt2")
     parser.set_defaults(run=_run_export)
 

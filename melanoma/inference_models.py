@@ -8,7 +8,6 @@ several experiments have none in common: then the mean of their own stands in.
 from __future__ import annotations
 
 import logging
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,13 @@ from melanoma import isic
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, without_metadata
 from melanoma.evaluation.combine import mean_of
-from melanoma.evaluation.decision_file import NAME, read_decision
+from melanoma.evaluation.decision_file import (
+    NAME,
+    Decided,
+    of_experiment,
+    of_folder,
+    read_decision,
+)
 from melanoma.evaluation.operating_points import DEFAULT
 from melanoma.evaluation.tables import BY_OTHER_SET
 from melanoma.training.checkpoints import TrainedModel, load_model
@@ -33,14 +38,6 @@ CALIBRATED = tuple(f"{name}_calibrated" for name in isic.CLASSES)
 """Columns of calibrated probabilities."""
 
 THRESHOLD = "threshold"
-
-
-@dataclass(frozen=True)
-class Decided:
-    """A decision and the file that it is from."""
-
-    values: Mapping[str, Any]
-    file: Path
 
 
 @dataclass(frozen=True)
@@ -157,9 +154,10 @@ def load_ensemble(paths: Sequence[Path], device: str) -> Ensemble:
         raise InputError(
             f"{folders[0]}: a folder stands for its experiment's models: name it alone"
         )
-    common = _of_folder(Path(folders[0])) if folders else _of_experiment([Path(p) for p in paths])
+    common = of_folder(folders[0]) if folders else of_experiment(paths) if paths[1:] else None
     if common is not None:
-        files = _members(common) if folders else [Path(path) for path in paths]
+        files = common.members if folders else paths
+        _warn_of_absent_models(common, files)
         return Ensemble(tuple(load_model(path, device) for path in files), (common,), True)
     models = tuple(load_model(path, device) for path in paths)
     beside = [Path(path).parent / NAME for path in paths]
@@ -170,44 +168,12 @@ def load_ensemble(paths: Sequence[Path], device: str) -> Ensemble:
     return Ensemble(models, tuple(decided) if len(decided) == len(models) else (), False)
 
 
-def _of_folder(folder: Path) -> Decided:
-    file = folder / NAME
-    if file.is_file():
-        decided = Decided(read_decision(file), file)
-        if decided.values.get("members"):
-            return decided
-    raise InputError(
-        f"{folder}: is a folder without an experiment's {NAME}; name a finished run's "
-        "results/predictions/EXPERIMENT, or a model.ckpt"
-    )
-
-
-def _of_experiment(paths: Sequence[Path]) -> Decided | None:
-    """The decision of the experiment that several checkpoints are of; None where there is none."""
-    experiments = {path.absolute().parent.parent for path in paths}
-    if len(paths) < 2 or len(experiments) > 1:
-        return None
-    (training,) = experiments
-    file = training.parent.parent / "predictions" / training.name / NAME
-    if not file.is_file():
-        return None
-    decided = Decided(read_decision(file), file)
-    members = {path.resolve() for path in _members(decided)}
-    given = {path.resolve() for path in paths}
-    if not given <= members or len(given) < len(paths):
-        return None
-    if given < members:
+def _warn_of_absent_models(common: Decided, files: Sequence[Path]) -> None:
+    if len(files) < len(common.members):
         log.warning(
-            "%s is the decision of %s, applied to %s of them: its thresholds reach other "
+            "%s is the decision of %s, applied to %d of them: its thresholds reach other "
             "sensitivities here",
-            file,
-            counted(len(members), "model"),
-            len(given),
+            common.file,
+            counted(len(common.members), "model"),
+            len(files),
         )
-    return decided
-
-
-def _members(decided: Decided) -> list[Path]:
-    """Checkpoints that a decision is for."""
-    folder = decided.file.parent
-    return [Path(os.path.normpath(folder / name)) for name in decided.values.get("members") or ()]

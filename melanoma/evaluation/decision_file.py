@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -111,3 +114,61 @@ def read_decision(path: Path | str) -> dict[str, Any]:
             "delete it and run the workflow again"
         ) from None
     return decision.model_dump(exclude_unset=True)
+
+
+@dataclass(frozen=True)
+class Decided:
+    """A decision and the file that it is from."""
+
+    values: Mapping[str, Any]
+    file: Path
+
+    @property
+    def members(self) -> list[Path]:
+        """The checkpoints whose mean it is for; none where it is of the one beside it."""
+        names = self.values.get("members") or ()
+        return [Path(os.path.normpath(self.file.parent / name)) for name in names]
+
+
+def of_folder(folder: Path) -> Decided:
+    """The decision of an experiment's models together.
+
+    Args:
+        folder: results/predictions/{experiment}.
+
+    Raises:
+        InputError: no such decision in it, or one that cannot be used.
+    """
+    file = folder / NAME
+    decided = Decided(read_decision(file), file) if file.is_file() else None
+    if decided is None or not decided.members:
+        raise InputError(
+            f"{folder}: is a folder without an experiment's {NAME}; name a finished run's "
+            "results/predictions/EXPERIMENT, or a model.ckpt"
+        )
+    return decided
+
+
+def of_experiment(checkpoints: Sequence[Path]) -> Decided | None:
+    """The decision of the experiment that checkpoints are of, where it lies beside their folder.
+
+    Args:
+        checkpoints: results/training/{experiment}/fold{fold}/model.ckpt, wherever results/ lies.
+
+    Returns:
+        None where they are of several experiments, are given twice, or are no members of one.
+
+    Raises:
+        InputError: a decision that cannot be used.
+    """
+    folders = {path.absolute().parent.parent for path in checkpoints}
+    if len(folders) != 1:
+        return None
+    (folder,) = folders
+    file = folder.parent.parent / "predictions" / folder.name / NAME
+    if not file.is_file():
+        return None
+    decided = Decided(read_decision(file), file)
+    members = {path.resolve() for path in decided.members}
+    given = {path.resolve() for path in checkpoints}
+    return decided if given <= members and len(given) == len(checkpoints) else None
