@@ -113,7 +113,8 @@ rule combine:
             )
             for subset in SUBSETS
         },
-        models=of_folds("results/training/{experiment}/fold{fold}/model.ckpt"),
+        # Ancient: the decision names them, and what they say is in the predictions.
+        models=ancient(of_folds("results/training/{experiment}/fold{fold}/model.ckpt")),
         catalogue="results/catalogue/train.csv",
         splits="results/splits.csv",
     output:
