@@ -143,6 +143,17 @@ def test_a_predictive_value_stands_beside_the_prevalence(numbers, drawn):
         assert f"\n{name} {row['melanomas']} of {row['images']}, {share:.1f} %" in label
 
 
+def test_net_benefit_is_drawn_at_other_prevalences(numbers, drawn):
+    table = pd.read_csv(numbers / "decision_curve.csv")
+    calibrated.draw_decision_curve(table, "curve", subset="test")
+    rows = table[table["subset"] == "test"]
+    axis = drawn["curve"].axes[1]
+    lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+    for percent in (2, 5, 10, 20):
+        expected = rows[f"model_at_{percent}_percent"] / (percent / 100)
+        np.testing.assert_allclose(lines[f"{percent} %"], expected)
+
+
 def test_panels_without_anything_to_show_say_why(tmp_path, drawn):
     """Of images that are all of one class: one that is not melanoma."""
     rename = dict.fromkeys(CLASSES, "NV")
