@@ -122,10 +122,13 @@ def evaluate(
             of different images.
     """
     images = read_catalogue(catalogue)
-    parts = {s: _part(raw[s], calibrated[s], images, resamples, seed) for s in raw}
+    points = Points.of(read_decision(decision))
+    parts = {
+        s: _part(raw[s], calibrated[s], images, resamples, seed, bare=points.bare is not None)
+        for s in raw
+    }
     if "val" not in parts:
         raise InputError("evaluation: the validation predictions are missing; name val.csv too")
-    points = Points.of(read_decision(decision))
     groups = subgroups.labels(images)
     if extra_parts is not None:
         groups = groups.join(extra_parts.set_index("image"))
@@ -147,11 +150,14 @@ def evaluate(
     return summary
 
 
-def _part(raw: Path, calibrated: Path, images: pd.DataFrame, resamples: int, seed: int) -> Part:
-    """Read one subset.
+def _part(
+    raw: Path, calibrated: Path, images: pd.DataFrame, resamples: int, seed: int, *, bare: bool
+) -> Part:
+    """Read one subset; `bare`: its decision has a set for images without metadata.
 
     Raises:
-        InputError: the two tables are not of the same images, or no image is of a known class.
+        InputError: the two tables are not of the same images, no image is of a known class, or
+            nothing says which images were calibrated as those without metadata.
     """
     table = read_predictions(calibrated)
     first = judge(read_predictions(raw), images)
@@ -161,10 +167,15 @@ def _part(raw: Path, calibrated: Path, images: pd.DataFrame, resamples: int, see
     if not first.images:
         raise InputError(f"{raw}: no image of known diagnosis to judge")
     draws = Resamples.by_group(first.groups.to_numpy(str), resamples, seed)
-    bare = np.zeros(len(first.images), dtype=bool)
-    if BY_OTHER_SET in table:
-        bare = (table.set_index("image")[BY_OTHER_SET].loc[list(first.images)] == 1).to_numpy()
-    return Part(first, second, draws, bare)
+    if not bare:
+        return Part(first, second, draws, np.zeros(len(first.images), dtype=bool))
+    if BY_OTHER_SET not in table:
+        raise InputError(
+            f"{calibrated}: row 1: column {BY_OTHER_SET} is missing, so it is not of this "
+            "decision.json; delete it and run again"
+        )
+    flags = table.set_index("image")[BY_OTHER_SET].loc[list(first.images)]
+    return Part(first, second, draws, (flags == 1).to_numpy())
 
 
 def _tables(

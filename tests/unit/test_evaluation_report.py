@@ -184,6 +184,13 @@ def test_images_without_metadata_are_held_against_their_own_threshold(tmp_path):
                 inside = (rows["sex"] == "male").to_numpy()
                 found = parts.loc[(subset, "sex", "male"), "specificity_at_point"]
                 assert found == pytest.approx((~called[~melanoma & inside]).mean())
+    older = pd.read_csv(tmp_path / "test_calibrated.csv").drop(columns="without_metadata")
+    write_table(tmp_path / "test_calibrated.csv", older)
+    paths = {name: tmp_path / f"{name}.csv" for name in ("val", "test")}
+    held = {name: tmp_path / f"{name}_calibrated.csv" for name in paths}
+    files = [tmp_path / name for name in ("decision.json", "catalogue.csv", "out")]
+    with pytest.raises(InputError, match=r"test_calibrated\.csv: row 1: column without_metadata"):
+        evaluate(paths, held, *files, resamples=0)
     thresholds = {name: one["threshold"] for name, one in others.items()}
     assert summary["without_metadata"]["thresholds"] == thresholds != summary["thresholds"]
 
