@@ -113,6 +113,8 @@ rule combine:
             )
             for subset in SUBSETS
         },
+        # Not read: asked for, so that no decision of an earlier training is left beside a model.
+        own=of_folds("results/training/{experiment}/fold{fold}/decision.json"),
         # Ancient: the decision names them, and what they say is in the predictions.
         models=ancient(of_folds("results/training/{experiment}/fold{fold}/model.ckpt")),
         catalogue="results/catalogue/train.csv",
