@@ -274,7 +274,8 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         type=Path,
         action="append",
         required=True,
-        help="checkpoint (model.ckpt); given several times: their mean",
+        help="checkpoint (model.ckpt), several times for their mean; or "
+        "results/predictions/EXPERIMENT for the mean of its folds' models",
     )
     parser.add_argument("--age", help="years")
     parser.add_argument("--sex", help="female or male")
@@ -295,17 +296,20 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
 def _run_predict(options: argparse.Namespace) -> int:
     from melanoma.inference import predict_files
     from melanoma.inference_input import read_metadata
+    from melanoma.inference_models import load_ensemble
     from melanoma.inference_output import render
     from melanoma.training.launch import device_for
 
     given = {"age": options.age, "sex": options.sex, "site": options.site}
     if options.metadata and any(value is not None for value in given.values()):
         raise InputError("--metadata gives age, sex and site of each image: leave the others out")
+    device = str(device_for(options.accelerator))
+    ensemble = load_ensemble(options.model, device)
     table = predict_files(
         options.images,
-        options.model,
+        ensemble,
         metadata=read_metadata(options.metadata) if options.metadata else given,
-        device=str(device_for(options.accelerator)),
+        device=device,
         operating_point=options.operating_point,
         tta=options.tta,
         gradcam_folder=options.gradcam,
@@ -313,7 +317,14 @@ def _run_predict(options: argparse.Namespace) -> int:
     failed = table["error"] != ""
     # Each error is on stderr already; programs get their rows all the same.
     if not failed.all() or options.format != "table":
-        _write(render(table, options.format, models=options.model))
+        text = render(
+            table,
+            options.format,
+            models=[model.path for model in ensemble.models],
+            together=ensemble.together,
+            undecided=ensemble.why_undecided(),
+        )
+        _write(text)
     return 1 if failed.any() else 0
 
 
@@ -364,7 +375,9 @@ def _run_verify(options: argparse.Namespace) -> int:
 
 def _export(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     parser = commands.add_parser("export", help="write a checkpoint as ONNX or torch.export file")
-    parser.add_argument("model", type=Path, help="checkpoint (model.ckpt)")
+    parser.add_argument(
+        "model", type=Path, help="checkpoint (model.ckpt), or results/predictions/EXPERIMENT"
+    )
     parser.add_argument("target", type=Path, help="file to write: .onnx or .pt2")
     parser.set_defaults(run=_run_export)
 

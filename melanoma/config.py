@@ -203,6 +203,11 @@ class Training(_Section):
     metadata_dropout: Fraction = Field(
         0.1, description="Chance that a metadata field is hidden from a training example."
     )
+    metadata_dropout_all: Fraction = Field(
+        0.1,
+        description="Chance that all metadata of a training example are hidden together, so that "
+        "the model learns to judge an image alone.",
+    )
     exclude_sources: tuple[Source, ...] = Field(
         (),
         description="Sources left out of training: by the lesion id's prefix, other "

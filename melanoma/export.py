@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from melanoma import files, isic
 from melanoma.errors import InputError
+from melanoma.evaluation import decision_file
 from melanoma.metadata import MetadataEncoder
 from melanoma.model import FusionModel, to_input
 from melanoma.notice import NO_MEDICAL_DEVICE
@@ -68,9 +69,14 @@ def describe(model: TrainedModel) -> dict[str, Any]:
 
     Returns:
         JSON-ready: classes in order of the output, preprocessing, metadata (the encoder and what
-        each entry of the vector means), experiment, recipe, decision (temperature, priors,
-        operating points and whether they hold for means over flips and quarter turns, "tta",
-        where decision.json lies beside the checkpoint, else None), statement.
+        each entry of the vector means), experiment, recipe, decision (of this model alone, where
+        decision.json lies beside the checkpoint, else None), ensemble (the decision of its
+        experiment's models together, which is for the mean of their probabilities, where the
+        workflow wrote one, else None), statement. Decisions are as from
+        `melanoma.evaluation.calibration.fit_decision`.
+
+    Raises:
+        InputError: a decision.json that cannot be used.
     """
     settings = model.experiment
     preprocessing = {
@@ -89,14 +95,15 @@ def describe(model: TrainedModel) -> dict[str, Any]:
         "epoch": model.epoch,
         "fold": model.fold,
         "decision": _decision_of(model),
+        "ensemble": _ensemble_of(model),
     }
 
 
 def _decision_of(model: TrainedModel) -> dict[str, Any] | None:
-    path = model.path.parent / "decision.json"
+    path = model.path.parent / decision_file.NAME
     if not path.is_file():
         return None
-    decision: dict[str, Any] = {"tta": False} | files.read_json(path)
+    decision = decision_file.read_decision(path)
     if decision["tta"]:
         log.warning(
             "%s holds for the mean over eight flips and quarter turns: the export predicts one "
@@ -104,6 +111,12 @@ def _decision_of(model: TrainedModel) -> dict[str, Any] | None:
             path,
         )
     return decision
+
+
+def _ensemble_of(model: TrainedModel) -> dict[str, Any] | None:
+    """The decision for the mean of the experiment's models, this one among them."""
+    found = decision_file.of_experiment([model.path])
+    return None if found is None else dict(found.values)
 
 
 def _metadata_contract(encoder: MetadataEncoder) -> dict[str, Any]:
@@ -130,15 +143,16 @@ def export_onnx(checkpoint: Path, target: Path) -> Path:
     metadata (`metadata_props`) holds the keys of `describe`, each as JSON.
 
     Args:
-        checkpoint: a model.ckpt.
+        checkpoint: a model.ckpt, or the folder of an experiment's predictions where it has one
+            model.
         target: ends in .onnx; written only if the comparison succeeds.
 
     Returns:
         `target`.
 
     Raises:
-        InputError: onnx or onnxruntime is not installed, or the outputs differ by more than
-            `TOLERANCE`.
+        InputError: onnx or onnxruntime is not installed, a folder of several models, or the outputs
+            differ by more than `TOLERANCE`.
     """
     onnx, runtime = _onnx_packages()
     model, exported, inputs = _prepare(checkpoint)
@@ -178,14 +192,14 @@ def export_program(checkpoint: Path, target: Path) -> Path:
     (torch.export.load's extra_files) holds `describe`.
 
     Args:
-        checkpoint: a model.ckpt.
+        checkpoint: as of `export_onnx`.
         target: ends in .pt2; written only if the comparison succeeds.
 
     Returns:
         `target`.
 
     Raises:
-        InputError: the outputs differ by more than `TOLERANCE`.
+        InputError: a folder of several models, or the outputs differ by more than `TOLERANCE`.
     """
     model, exported, inputs = _prepare(checkpoint)
     program = torch.export.export(
@@ -231,10 +245,28 @@ def _quiet(*names: str) -> Iterator[None]:
 
 
 def _prepare(checkpoint: Path) -> tuple[TrainedModel, _Exported, dict[str, Tensor]]:
-    model = load_model(checkpoint, device="cpu")
+    model = load_model(_single(checkpoint), device="cpu")
     settings = model.experiment.model
     exported = _Exported(model.model, image=settings.image, metadata=settings.metadata).eval()
     return model, exported, _random_inputs(model, _TRACED)
+
+
+def _single(checkpoint: Path) -> Path:
+    """The one checkpoint that is meant.
+
+    Raises:
+        InputError: a folder of several.
+    """
+    if not checkpoint.is_dir():
+        return checkpoint
+    members = decision_file.of_folder(checkpoint).members
+    if len(members) > 1:
+        raise InputError(
+            f"{checkpoint}: has {len(members)} models, and an export is of one: export each "
+            f"({members[0]}, …) and average their probabilities; what holds for the mean is in "
+            "each file under ensemble"
+        )
+    return members[0]
 
 
 def _random_inputs(model: TrainedModel, count: int) -> dict[str, Tensor]:

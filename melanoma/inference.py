@@ -19,17 +19,17 @@ from numpy.typing import NDArray
 from melanoma import config, isic
 from melanoma.colour import why_ignored
 from melanoma.errors import InputError
-from melanoma.evaluation.calibration import apply_decision
-from melanoma.evaluation.decision_file import read_decision
+from melanoma.evaluation.tables import BY_OTHER_SET
 from melanoma.explain.selection import CALIBRATED
 from melanoma.image_names import as_file_names
 from melanoma.images import prepare
 from melanoma.inference_input import describe_files, find_images
+from melanoma.inference_models import THRESHOLD, Ensemble, load_ensemble
 from melanoma.isic import METADATA_FIELDS
 from melanoma.jpeg import read_file, read_header
 from melanoma.prediction import predict_store
 from melanoma.progress import Progress
-from melanoma.training.checkpoints import TrainedModel, load_model
+from melanoma.training.checkpoints import TrainedModel
 
 if TYPE_CHECKING:
     from melanoma.store import Store
@@ -48,7 +48,8 @@ COLUMNS = (
     "predicted",
     "melanoma",
     "operating_point",
-    "threshold",
+    THRESHOLD,
+    BY_OTHER_SET,
     *METADATA_FIELDS,
     *isic.CLASSES,
     *(CALIBRATED.format(name) for name in isic.CLASSES),
@@ -65,18 +66,6 @@ _Recipe = tuple[int, config.Framing, config.HairRemoval]
 
 
 @dataclass(frozen=True)
-class _Member:
-    """One model of the ensemble with its decision, None where it has none."""
-
-    model: TrainedModel
-    decision: Mapping[str, Any] | None
-
-    @property
-    def fitted_with_tta(self) -> bool:
-        return self.decision is not None and bool(self.decision["tta"])
-
-
-@dataclass(frozen=True)
 class _Pixels:
     """Images in memory, as `predict_store` wants a store: by the number of the row."""
 
@@ -88,7 +77,7 @@ class _Pixels:
 
 def predict_files(
     paths: Sequence[Path],
-    models: Sequence[Path],
+    models: Sequence[Path] | Ensemble,
     *,
     metadata: pd.DataFrame | Mapping[str, Any] | None = None,
     device: str = "cpu",
@@ -101,13 +90,13 @@ def predict_files(
 
     Args:
         paths: JPEG files, and folders that are searched with all they hold.
-        models: checkpoints; decision.json is looked for beside each.
+        models: checkpoints, or the folder of an experiment's predictions: see
+            `inference_models.load_ensemble`; or what that gave.
         metadata: a table as from `inference_input.read_metadata`, or one mapping of age, sex and
             site for all images; what is not given is missing.
         device: where to compute, as torch names it.
         operating_point: which of decision.json's; None for its default.
-        tta: average over eight flips and quarter turns; None for what each model's decision was
-            fitted with.
+        tta: average over eight flips and quarter turns; None for what the decision was fitted with.
         gradcam_folder: gets one picture with heat maps per image, by the first model.
         method: of the heat maps.
 
@@ -115,7 +104,9 @@ def predict_files(
         One row per file, columns `COLUMNS`: image (as from `inference_input.describe_files`),
         file, predicted (largest raw probability), melanoma ("yes" or "no" by the calibrated
         probability at the operating point, else "uncalibrated" or "undecided"), operating_point,
-        threshold (the members' mean), the metadata used, raw and calibrated probabilities (NaN
+        threshold, without_metadata ("yes" where nothing of the metadata that the model uses is
+        known, so that calibration and threshold are those for such images, else "no"), the
+        metadata used, raw and calibrated probabilities (NaN
         where there are none), error ("" or why the file could not be predicted).
 
     Raises:
@@ -123,18 +114,18 @@ def predict_files(
             there is not, metadata of an unknown category, or that name several images at once.
     """
     described = describe_files(find_images(paths), paths, metadata)
-    members = _load(models, device)
-    point, threshold = _threshold(members, operating_point)
-    _warn_of_other_views(members, tta)
+    ensemble = models if isinstance(models, Ensemble) else load_ensemble(models, device)
+    point = ensemble.point(operating_point)
+    _warn_of_other_views(ensemble, tta)
     names = dict(zip(described["file"], as_file_names(described["image"].tolist()), strict=True))
     parts = []
     progress = Progress("predicting")
     for start in range(0, len(described), _BATCH):
         table = _with_results(described[start : start + _BATCH])
-        read = _read_files(table, members)
-        _predict_batch(table, members, read, device=device, tta=tta)
+        read = _read_files(table, ensemble.models)
+        _predict_batch(table, ensemble, read, point, device=device, tta=tta)
         if gradcam_folder is not None:
-            _draw_maps(table, members[0].model, read, names, gradcam_folder, method=method)
+            _draw_maps(table, ensemble.models[0], read, names, gradcam_folder, method=method)
         parts.append(table)
         if _good(table):
             progress.tell(start + len(table), len(described))
@@ -143,41 +134,26 @@ def predict_files(
     if gradcam_folder is not None and len(good):
         log.info("heat maps are in %s", gradcam_folder)
     if len(good):
-        _tell_of_metadata(members, good)
-    return _decide(result, point, threshold)[list(COLUMNS)]
+        _tell_of_metadata(ensemble.models, good)
+    return _decide(result, point)[list(COLUMNS)]
 
 
-def _load(models: Sequence[Path], device: str) -> list[_Member]:
-    members = []
-    for path in models:
-        model = load_model(path, device)
-        decision = Path(path).parent / "decision.json"
-        known = read_decision(decision) if decision.is_file() else None
-        if known is None:
-            log.warning("%s: none beside the checkpoint: uncalibrated", decision)
-        members.append(_Member(model, known))
-    if not members:
-        raise InputError("no model: name a checkpoint (results/training/…/model.ckpt)")
-    return members
-
-
-def _warn_of_other_views(members: Sequence[_Member], tta: bool | None) -> None:
+def _warn_of_other_views(ensemble: Ensemble, tta: bool | None) -> None:
     """Say that temperatures and thresholds are those of other probabilities."""
-    decided = [member for member in members if member.decision is not None]
-    others = [member for member in decided if tta is not None and member.fitted_with_tta != tta]
+    others = [one for one in ensemble.decisions if tta is not None and one.values["tta"] != tta]
     if others:
         log.warning(
             "%s was fitted %s test-time augmentation and is applied %s it: its thresholds reach "
             "other sensitivities here",
-            others[0].model.path.parent / "decision.json",
+            others[0].file,
             "without" if tta else "with",
             "with" if tta else "without",
         )
 
 
-def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
+def _tell_of_metadata(models: Sequence[TrainedModel], good: pd.DataFrame) -> None:
     """Say once what of the metadata no model uses, and what it never learnt to do without."""
-    using = [member.model for member in members if member.model.experiment.model.metadata]
+    using = [model for model in models if model.experiment.model.metadata]
     used = {field for model in using for field in model.encoder.fields}
     none = good["age"].isna().all() and (good[["sex", "site"]] == "").all(axis=None)
     if used and none:
@@ -185,14 +161,7 @@ def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
     ignored = sorted({told for model in using for told in model.encoder.ignored(good)})
     if ignored:
         log.warning("not in the training data, so taken as missing: %s", ", ".join(ignored))
-    gaps = sorted(
-        {
-            field
-            for model in using
-            if not model.experiment.training.metadata_dropout
-            for field in model.encoder.unlearnt_gaps(good)
-        }
-    )
+    gaps = sorted({field for model in using for field in _unlearnt_gaps(model, good)})
     if gaps:
         log.warning(
             "%s: missing here but never in the training data, and training.metadata_dropout was "
@@ -201,23 +170,15 @@ def _tell_of_metadata(members: Sequence[_Member], good: pd.DataFrame) -> None:
         )
 
 
-def _threshold(members: Sequence[_Member], wanted: str | None) -> tuple[str, float]:
-    """Name of the operating point and its threshold; "" and NaN where there is none."""
-    if any(member.decision is None for member in members):
-        return "", float("nan")
-    name = wanted or str(cast(Mapping[str, Any], members[0].decision)["default"] or "")
-    if not name:
-        return "", float("nan")
-    thresholds = []
-    for member in members:
-        points = cast(Mapping[str, Any], member.decision)["operating_points"]
-        if name not in points:
-            raise InputError(
-                f"{member.model.path.parent / 'decision.json'}: no operating point {name!r}; "
-                f"known: {', '.join(points) or 'none'}"
-            )
-        thresholds.append(float(points[name]["threshold"]))
-    return name, float(np.mean(thresholds))
+def _unlearnt_gaps(model: TrainedModel, good: pd.DataFrame) -> list[str]:
+    """Fields that are missing here, and that nothing has taught the model to do without."""
+    training = model.experiment.training
+    if training.metadata_dropout:
+        return []
+    if training.metadata_dropout_all:
+        # It has met rows without any metadata, but none that lack a part.
+        good = good[model.encoder.known_fields(model.encoder.encode(good)) > 0]
+    return model.encoder.unlearnt_gaps(good)
 
 
 def _with_results(described: pd.DataFrame) -> pd.DataFrame:
@@ -225,7 +186,7 @@ def _with_results(described: pd.DataFrame) -> pd.DataFrame:
     table = described.reset_index(drop=True)
     for column in COLUMNS:
         if column not in table:
-            number = column in isic.CLASSES or column.endswith("_calibrated")
+            number = column in (*isic.CLASSES, THRESHOLD) or column.endswith("_calibrated")
             table[column] = np.nan if number else ""
     return table
 
@@ -236,10 +197,10 @@ def _recipe(model: TrainedModel) -> _Recipe:
 
 
 def _read_files(
-    table: pd.DataFrame, members: Sequence[_Member]
+    table: pd.DataFrame, models: Sequence[TrainedModel]
 ) -> dict[_Recipe, NDArray[np.uint8]]:
     """Pixels of every file by recipe; a file that cannot be read is black, its row has an error."""
-    recipes = list(dict.fromkeys(_recipe(member.model) for member in members))
+    recipes = list(dict.fromkeys(_recipe(model) for model in models))
     read = {r: np.zeros((len(table), r[0], r[0], 3), np.uint8) for r in recipes}
     for number, file in enumerate(table["file"]):
         try:
@@ -263,42 +224,43 @@ def _good(table: pd.DataFrame) -> list[int]:
 
 def _predict_batch(
     table: pd.DataFrame,
-    members: Sequence[_Member],
+    ensemble: Ensemble,
     read: Mapping[_Recipe, NDArray[np.uint8]],
+    point: str,
     *,
     device: str,
     tta: bool | None,
 ) -> None:
-    """Fill in the mean probabilities of the members, raw and, where all can, calibrated."""
+    """Fill in the probabilities, raw and, where all models can, calibrated; and the thresholds."""
     good = _good(table)
     if not good:
         return
     rows = table.loc[good, list(METADATA_FIELDS)].reset_index(drop=True)
     rows.insert(0, "image", [str(number) for number in range(len(good))])
-    raw, calibrated = [], []
-    for member in members:
-        pixels = cast("Store", _Pixels(read[_recipe(member.model)][good]))
-        views = member.fitted_with_tta if tta is None else tta
-        found = predict_store(
-            member.model, pixels, rows, list(rows["image"]), device=device, tta=views
+    tables = [
+        predict_store(
+            model,
+            cast("Store", _Pixels(read[_recipe(model)][good])),
+            rows,
+            list(rows["image"]),
+            device=device,
+            tta=ensemble.views(place, tta),
         )
-        raw.append(found[list(isic.CLASSES)].to_numpy(float))
-        if member.decision is not None:
-            held = apply_decision(found, member.decision)
-            calibrated.append(held[list(isic.CLASSES)].to_numpy(float))
-    names = [CALIBRATED.format(name) for name in isic.CLASSES]
-    table.loc[good, list(isic.CLASSES)] = np.mean(raw, axis=0)
-    if len(calibrated) == len(members):
-        table.loc[good, names] = np.mean(calibrated, axis=0)
-    table.loc[good, "predicted"] = np.asarray(isic.CLASSES)[np.mean(raw, axis=0).argmax(axis=1)]
+        for place, model in enumerate(ensemble.models)
+    ]
+    found = ensemble.decide(tables, point)
+    raw = found[list(isic.CLASSES)].to_numpy(float)
+    other = found.pop(BY_OTHER_SET).to_numpy(bool)
+    table.loc[good, list(found)] = found.to_numpy(float)
+    table.loc[good, BY_OTHER_SET] = np.where(other, YES, NO)
+    table.loc[good, "predicted"] = np.asarray(isic.CLASSES)[raw.argmax(axis=1)]
 
 
-def _decide(table: pd.DataFrame, point: str, threshold: float) -> pd.DataFrame:
+def _decide(table: pd.DataFrame, point: str) -> pd.DataFrame:
     """Fill in the melanoma decision."""
     probability = table[CALIBRATED.format(isic.MELANOMA)]
     table["operating_point"] = point
-    table["threshold"] = threshold
-    table["melanoma"] = np.where(probability >= threshold, YES, NO)
+    table["melanoma"] = np.where(probability >= table[THRESHOLD], YES, NO)
     if not point:
         table["melanoma"] = np.where(probability.isna(), UNCALIBRATED, UNDECIDED)
     table.loc[table["error"] != "", "melanoma"] = ""

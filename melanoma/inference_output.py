@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from melanoma import isic
+from melanoma.evaluation.tables import BY_OTHER_SET
 from melanoma.explain.selection import CALIBRATED
-from melanoma.inference import NO, UNCALIBRATED, UNDECIDED
+from melanoma.inference import NO, UNCALIBRATED, UNDECIDED, YES
 from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.wording import counted
 
@@ -20,13 +22,37 @@ _PARTS_SHOWN = 3
 """Classes named in a line of the table."""
 
 
-def render(table: pd.DataFrame, form: str, *, models: Sequence[Path]) -> str:
+@dataclass(frozen=True)
+class Origin:
+    """What predictions were made with.
+
+    Attributes:
+        models: the checkpoints.
+        together: whether the decision is that of their mean.
+        undecided: why there is no default operating point; "" where there is one.
+    """
+
+    models: Sequence[Path]
+    together: bool = False
+    undecided: str = ""
+
+
+def render(
+    table: pd.DataFrame,
+    form: str,
+    *,
+    models: Sequence[Path],
+    together: bool = False,
+    undecided: str = "",
+) -> str:
     """Predictions in one of the forms.
 
     Args:
         table: from `melanoma.inference.predict_files`.
         form: "table", "csv" or "json".
         models: the checkpoints that were used.
+        together: whether the decision is that of their mean, fitted on validation.
+        undecided: why there is no default operating point; "" where there is one.
 
     Returns:
         Text that ends with a line end. The CSV holds rows alone; the statement is in the others.
@@ -34,18 +60,18 @@ def render(table: pd.DataFrame, form: str, *, models: Sequence[Path]) -> str:
     Raises:
         KeyError: an unknown form.
     """
-    return FORMS[form](table, models)
+    return FORMS[form](table, Origin(models, together, undecided))
 
 
-def _as_csv(table: pd.DataFrame, models: Sequence[Path]) -> str:
+def _as_csv(table: pd.DataFrame, origin: Origin) -> str:
     text: str = table.to_csv(index=False, lineterminator="\n")
     return text
 
 
-def _as_json(table: pd.DataFrame, models: Sequence[Path]) -> str:
+def _as_json(table: pd.DataFrame, origin: Origin) -> str:
     value = {
         "statement": NO_MEDICAL_DEVICE,
-        "models": [str(model) for model in models],
+        "models": [str(model) for model in origin.models],
         "predictions": [_record(row) for row in table.to_dict("records")],
     }
     return json.dumps(value, indent=2, allow_nan=False) + "\n"
@@ -67,6 +93,7 @@ def _record(row: dict[Any, Any]) -> dict[str, Any]:
             "decision": row["melanoma"],
             "operating_point": row["operating_point"] or None,
             "threshold": _number(row["threshold"]),
+            "without_metadata": row[BY_OTHER_SET] == YES,
         },
         "metadata": {
             "age": _number(row["age"]),
@@ -80,24 +107,32 @@ def _number(value: float) -> float | None:
     return None if math.isnan(value) else float(value)
 
 
-def _as_table(table: pd.DataFrame, models: Sequence[Path]) -> str:
+def _as_table(table: pd.DataFrame, origin: Origin) -> str:
     rows = table.to_dict("records")
-    lines = [_heads(table), *(_cells(row) for row in rows)]
+    several = len(_thresholds(table)) > 1
+    lines = [_heads(table), *(_cells(row, several=several) for row in rows)]
     widths = [max(len(line[i]) for line in lines) for i in range(4)]
     text = ["  ".join(c.ljust(w) for c, w in zip(line, widths, strict=True)) for line in lines]
     text.insert(1, "  ".join("-" * width for width in widths))
-    return "\n".join(line.rstrip() for line in [*text, "", *_notes(table, models)]) + "\n"
+    return "\n".join(line.rstrip() for line in [*text, "", *_notes(table, origin)]) + "\n"
 
 
 def _heads(table: pd.DataFrame) -> list[str]:
     """Heads of the columns: which probability a number is, and from where on melanoma is told."""
     kind = "raw" if table[CALIBRATED.format(isic.MELANOMA)].isna().all() else "calibrated"
-    threshold = table["threshold"].iloc[0]
-    melanoma = "melanoma" if math.isnan(threshold) else f"melanoma >= {threshold:.3f}"
+    thresholds = _thresholds(table)
+    each = f"{thresholds[0]:.3f}" if len(thresholds) == 1 else "its threshold"
+    melanoma = f"melanoma >= {each}" if thresholds else "melanoma"
     return ["image", "predicted class, raw", f"{kind} probabilities", melanoma]
 
 
-def _cells(row: dict[Any, Any]) -> list[str]:
+def _thresholds(table: pd.DataFrame) -> list[float]:
+    """The different thresholds of the images, those of images with metadata first."""
+    order = table.sort_values(BY_OTHER_SET, kind="stable")
+    return [float(value) for value in order["threshold"].dropna().unique()]
+
+
+def _cells(row: dict[Any, Any], *, several: bool) -> list[str]:
     if row["error"]:
         return [row["image"], "none", f"not read: {row['error']}", ""]
     known = not math.isnan(row[CALIBRATED.format(isic.MELANOMA)])
@@ -107,14 +142,15 @@ def _cells(row: dict[Any, Any]) -> list[str]:
     # As a word of its own, "no" would read as an answer about the lesion.
     decision = "below" if row["melanoma"] == NO else row["melanoma"]
     if known:
-        decision = f"{decision} ({values[isic.MELANOMA]:.3f})"
+        against = f", threshold {row['threshold']:.3f}" if several else ""
+        decision = f"{decision} ({values[isic.MELANOMA]:.3f}{against})"
     name = row["predicted"]
     predicted = f"{name} ({isic.DIAGNOSIS_NAMES[name]}) {row[name]:.3f}"
     return [row["image"], predicted, likely, decision]
 
 
-def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
-    good = table[table["error"] == ""]
+def _notes(table: pd.DataFrame, origin: Origin) -> list[str]:
+    good, models = table[table["error"] == ""], origin.models
     count = f"{len(models)} models, averaged" if len(models) > 1 else f"model {models[0]}"
     notes = [f"By {count}. The class is that of the highest raw probability."]
     if (good["melanoma"] == UNCALIBRATED).any():
@@ -123,19 +159,10 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
             "is no melanoma decision."
         )
     elif (good["melanoma"] == UNDECIDED).any():
-        notes.append("Probabilities are calibrated; decision.json holds no operating point.")
+        why = f": {origin.undecided}" if origin.undecided else ""
+        notes.append(f"Probabilities are calibrated; decision.json holds no operating point{why}.")
     elif len(good):
-        first = good.iloc[0]
-        notes.append(
-            f"Melanoma: yes where its calibrated probability is {first['threshold']:.3f} or more "
-            f"({first['operating_point']})."
-        )
-        if len(models) > 1:
-            notes.append(
-                "That is the mean of the models' thresholds, each chosen for one model alone: with "
-                "their averaged probability sensitivity and specificity are others than those seen "
-                "on validation."
-            )
+        notes += _threshold_notes(good, origin)
     if _disagree(good):
         notes.append(
             "Where the likeliest class is another than the predicted one: the raw probability "
@@ -145,13 +172,41 @@ def _notes(table: pd.DataFrame, models: Sequence[Path]) -> list[str]:
         notes.append(
             "Melanoma can be the most probable class and still be below: the threshold is where "
             f"{good['operating_point'].iloc[0]} was reached on validation images"
-            f"{' by one model each' if len(models) > 1 else ''}, "
+            f"{' by one model each' if len(origin.models) > 1 else ''}, "
             "not where melanoma overtakes the other classes. Below is no all-clear."
         )
     failed = len(table) - len(good)
     if failed:
         notes.append(f"{failed} of {counted(len(table), 'file')} could not be read.")
     return [*notes, NO_MEDICAL_DEVICE]
+
+
+def _threshold_notes(good: pd.DataFrame, origin: Origin) -> list[str]:
+    """What the melanoma decision is made by."""
+    point, cuts = good["operating_point"].iloc[0], _thresholds(good)
+    without = int((good[BY_OTHER_SET] == YES).sum())
+    rest = f", and {cuts[1]:.3f} without metadata" if len(cuts) > 1 else ""
+    notes = [
+        f"Melanoma: yes where its calibrated probability is {cuts[0]:.3f} or more{rest} ({point})."
+    ]
+    if without:
+        notes.append(
+            f"No metadata are known of {without} of {counted(len(good), 'image')}: calibration and "
+            "threshold are then those of validation images predicted without metadata."
+        )
+    if len(origin.models) > 1 and origin.together:
+        notes.append(
+            "The threshold was chosen on validation images, each predicted by the one model that "
+            "has not seen it. A mean of models strays less than one model, so more melanomas tend "
+            "to be found than there: see the test figures of the experiment."
+        )
+    elif len(origin.models) > 1:
+        notes.append(
+            "That is the mean of the models' thresholds, each chosen for one model alone: with "
+            "their averaged probability sensitivity and specificity are others than those seen "
+            "on validation."
+        )
+    return notes
 
 
 def _disagree(good: pd.DataFrame) -> bool:
@@ -175,7 +230,7 @@ def _likeliest(good: pd.DataFrame) -> pd.Series[str]:
     return pd.Series([isic.CLASSES[place] for place in places], known.index, dtype="str")
 
 
-FORMS: dict[str, Callable[[pd.DataFrame, Sequence[Path]], str]] = {
+FORMS: dict[str, Callable[[pd.DataFrame, Origin], str]] = {
     "table": _as_table,
     "csv": _as_csv,
     "json": _as_json,

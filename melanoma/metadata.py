@@ -93,6 +93,19 @@ class MetadataEncoder:
         blank = pd.DataFrame({"age": [np.nan], "sex": [""], "site": [""]})
         return np.asarray(self.encode(blank)[0])
 
+    def known_fields(self, vectors: npt.NDArray[np.float32]) -> npt.NDArray[np.int64]:
+        """How many fields of each row are not encoded as missing.
+
+        Args:
+            vectors: float32[n, width], as from `encode`.
+
+        Returns:
+            int64[n], 0 for a patient of whom nothing is known.
+        """
+        flags = [vectors[:, part.stop - 1] == 0 for part in self.field_slices.values()]
+        known: npt.NDArray[np.int64] = np.sum(flags, axis=0, dtype=np.int64)
+        return known
+
     def encode(self, table: pd.DataFrame) -> npt.NDArray[np.float32]:
         """Encode rows; values of `unseen` as missing.
 
@@ -150,7 +163,8 @@ class MetadataEncoder:
     def unlearnt_gaps(self, table: pd.DataFrame) -> list[str]:
         """Fields that a row lacks, but of which no fitted row lacked the value.
 
-        What a model makes of them is learnt from `training.metadata_dropout` alone.
+        What a model makes of them is learnt from `training.metadata_dropout` and, of rows without
+        any metadata, from `training.metadata_dropout_all` alone.
 
         Args:
             table: as for `encode`.

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from melanoma.errors import InputError
-from melanoma.model import to_input
+from melanoma.model import FusionModel, to_input
+from melanoma.prediction_columns import KNOWN_FIELDS, WITHOUT_METADATA
 from melanoma.splits import read_splits
 from melanoma.store import Store
 from melanoma.training.checkpoints import TrainedModel
@@ -44,8 +45,9 @@ def predict_store(
         batch_size: images at a time; changes results by no more than rounding.
 
     Returns:
-        image, one column of softmax per class in the model's order, and energy (minus the
-        logsumexp of the logits of the image as it is).
+        image, one column of softmax per class in the model's order, energy (minus the logsumexp of
+        the logits of the image as it is) and, of a model that uses metadata, `KNOWN_FIELDS` and
+        `WITHOUT_METADATA`.
 
     Raises:
         InputError: an image without a row in the catalogue or the store, or a store of another
@@ -55,6 +57,8 @@ def predict_store(
     target = next(model.model.parameters()).device if device is None else torch.device(device)
     network = model.model.to(target).eval()
     metadata = model.encoder.encode(rows_of(catalogue, images))
+    blank = torch.from_numpy(model.encoder.missing_row).to(target)
+    hides = model.experiment.model.metadata
     rows = np.asarray(store.rows(images), dtype=np.int64)
     probabilities, energies = [], []
     with torch.inference_mode(), reproducible():
@@ -62,11 +66,23 @@ def predict_store(
             chosen = slice(start, start + batch_size)
             pixels = pixels_of(model, store, rows[chosen])
             known = torch.from_numpy(metadata[chosen]).to(target)
+            told = [known, blank.expand_as(known)] if hides else [known]
             views = views_of(pixels, target) if tta else views_of(pixels, target, count=1)
-            logits = torch.stack([network(view, known).double() for view in views])
-            probabilities.append(torch.softmax(logits, dim=2).mean(dim=0).cpu().numpy())
-            energies.append(-torch.logsumexp(logits[0], dim=1).cpu().numpy())
-    return _table(model, images, probabilities, energies)
+            logits = torch.stack([_logits(network, view, told) for view in views])
+            means = torch.softmax(logits, dim=3).mean(dim=0)
+            probabilities.append(torch.cat([*means], dim=1).cpu().numpy())
+            energies.append(-torch.logsumexp(logits[0, 0], dim=1).cpu().numpy())
+    table = _table(model, images, probabilities, energies)
+    return table.assign(**{KNOWN_FIELDS: model.encoder.known_fields(metadata)}) if hides else table
+
+
+def _logits(network: FusionModel, view: Tensor | None, told: Sequence[Tensor]) -> Tensor:
+    """Logits of a view under each table of metadata: float64 [tables, n, classes].
+
+    The backbone sees the view once.
+    """
+    features = None if network.backbone is None else network.backbone(view)
+    return torch.stack([network.classify(features, known).double() for known in told])
 
 
 def subset_images(subset: str, catalogue: pd.DataFrame, splits: Path | str, fold: int) -> list[str]:
@@ -101,10 +117,12 @@ def _table(
     probabilities: list[npt.NDArray[np.float64]],
     energies: list[npt.NDArray[np.float64]],
 ) -> pd.DataFrame:
-    columns = np.concatenate([np.zeros((0, len(model.classes))), *probabilities])
-    table = pd.DataFrame(columns, columns=list(model.classes))
+    names = list(model.classes)
+    names += WITHOUT_METADATA if model.experiment.model.metadata else ()
+    columns = np.concatenate([np.zeros((0, len(names))), *probabilities])
+    table = pd.DataFrame(columns, columns=names)
     table.insert(0, "image", pd.Series(list(images), dtype="str"))
-    table["energy"] = np.concatenate([np.zeros(0), *energies])
+    table.insert(1 + len(model.classes), "energy", np.concatenate([np.zeros(0), *energies]))
     return table
 
 

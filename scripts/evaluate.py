@@ -11,6 +11,7 @@ with job_log(snakemake.log[0]):
     evaluate(
         dict(zip(subsets, map(Path, snakemake.input.raw), strict=True)),
         dict(zip(subsets, map(Path, snakemake.input.calibrated), strict=True)),
+        Path(snakemake.input.decision),
         Path(snakemake.input.catalogue),
         Path(snakemake.params.output),
         resamples=snakemake.params.bootstrap,

@@ -15,6 +15,7 @@ with job_log(snakemake.log[0]):
         ],
         Sources(
             metrics=[Path(path) for path in paths.metrics],
+            decisions=[Path(path) for path in paths.decisions],
             histories=[Path(path) for path in paths.histories],
             per_class=Path(paths.per_class),
             subgroups=Path(paths.subgroups),

@@ -1,42 +1,81 @@
-"""One table of predictions out of the folds': out-of-fold on validation, their mean elsewhere."""
+"""One table of predictions out of the folds': out-of-fold on validation, their mean elsewhere.
+
+The decision is the ensemble's own. It is fitted on the out-of-fold union, where each image has the
+probability of one model, and applied to it and to the mean of the models alike.
+"""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from melanoma.config import Experiment
 from melanoma.errors import InputError
-from melanoma.evaluation.calibration import apply_decision
+from melanoma.evaluation.calibration import apply_decision, decide
 from melanoma.isic import CLASSES
 
 
+def decide_together(
+    validation: Sequence[pd.DataFrame],
+    catalogue: pd.DataFrame,
+    splits: pd.DataFrame,
+    experiment: Experiment,
+    *,
+    models: Sequence[str],
+    target: str,
+    tta: bool,
+) -> dict[str, Any]:
+    """Fit the decision of an experiment's models on the union of their validation parts.
+
+    Args:
+        validation: predictions of each fold's model on its own validation part, in the order of
+            the folds.
+        catalogue: image, diagnosis, group, source or lesion_id.
+        splits: image, fold, split.
+        experiment: its settings.
+        models: their checkpoints, in the same order.
+        target: the file that the decision is for.
+        tta: whether the predictions are means over flips and quarter turns.
+
+    Returns:
+        As `melanoma.evaluation.calibration.fit_decision`, with members: the checkpoints as paths
+        from the folder of `target`.
+
+    Raises:
+        InputError: as `join_folds` and `melanoma.evaluation.calibration.decide`.
+    """
+    union = join_folds("val", validation)
+    decision = decide(union, catalogue, splits, range(len(validation)), experiment, tta=tta)
+    folder = Path(target).parent
+    return decision | {"members": [Path(os.path.relpath(m, folder)).as_posix() for m in models]}
+
+
 def combine(
-    subset: str, folds: Sequence[pd.DataFrame], decisions: Sequence[Mapping[str, Any]]
+    subset: str, folds: Sequence[pd.DataFrame], decision: Mapping[str, Any]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join the folds' predictions of one subset, raw and calibrated by each fold's own decision.
+    """Join the folds' predictions of one subset, raw and calibrated by the ensemble's decision.
 
     Args:
         subset: "val" (every image is in one fold's table), else every table has every image.
         folds: image, the eight classes' raw softmax and perhaps more, one table a fold.
-        decisions: each fold's, in the same order.
+        decision: of the folds' models together.
 
     Returns:
-        Raw and calibrated table: image and the eight classes, sorted by image.
+        Raw table: image and the eight classes, sorted by image; and calibrated table, as from
+        `melanoma.evaluation.calibration.apply_decision`.
 
     Raises:
-        InputError: tables and decisions do not match in number, or the ids do not fit.
+        InputError: no table, the ids do not fit, or a table lacks what the decision asks for.
     """
-    if not folds or len(folds) != len(decisions):
-        raise InputError(f"{len(folds)} tables of predictions for {len(decisions)} decisions")
-    columns = ["image", *CLASSES]
-    calibrated = [apply_decision(t, d) for t, d in zip(folds, decisions, strict=True)]
-    return (
-        join_folds(subset, [table[columns] for table in folds]),
-        join_folds(subset, calibrated),
-    )
+    if not folds:
+        raise InputError(f"no table of predictions to combine for {subset}")
+    joined = join_folds(subset, folds)
+    return joined[["image", *CLASSES]], apply_decision(joined, decision)
 
 
 def join_folds(subset: str, folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
@@ -68,9 +107,19 @@ def join_folds(subset: str, folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
                 f"fold {fold}, {subset}: image {min(odd)} is not in every fold's table; "
                 "predict again with the present splits"
             )
-    numbers = [column for column in first.columns if column != "image"]
-    joined = first.copy()
-    joined[numbers] = np.mean([table[numbers].to_numpy(np.float64) for table in tables], axis=0)
+    return mean_of(tables)
+
+
+def mean_of(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    """Mean of tables that have the same images in the same order.
+
+    Args:
+        tables: image and equal number columns.
+    """
+    numbers = [column for column in tables[0].columns if column != "image"]
+    joined = tables[0].copy()
+    means = np.mean([table[numbers].to_numpy(np.float64) for table in tables], axis=0)
+    joined[numbers] = means
     return joined
 
 

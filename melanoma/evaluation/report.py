@@ -1,7 +1,7 @@
 """All numbers of one experiment: written as metrics.json and tables, from which figures are drawn.
 
-Nothing about a threshold is decided on the test part: the operating points are chosen on the
-out-of-fold union of the validation predictions.
+Nothing about a threshold is decided on the test part, nor here: the operating points are those of
+decision.json, chosen on the out-of-fold union of the validation predictions.
 """
 
 from __future__ import annotations
@@ -12,16 +12,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
 from melanoma.evaluation import bands, curves, decisions, metrics, reliability, subgroups
 from melanoma.evaluation.bootstrap import Estimated, Resamples, estimate
+from melanoma.evaluation.decision_file import read_decision
 from melanoma.evaluation.metrics import plain
-from melanoma.evaluation.operating_points import DEFAULT, OperatingPoint, choose_points
+from melanoma.evaluation.operating_points import DEFAULT, OperatingPoint
 from melanoma.evaluation.outputs import TABLES
-from melanoma.evaluation.tables import Judged, judge, read_predictions
+from melanoma.evaluation.ranking import Floats
+from melanoma.evaluation.tables import BY_OTHER_SET, Judged, judge, read_predictions
 from melanoma.files import sha256_of, write_json, write_table
 from melanoma.isic import CLASSES, MELANOMA
 from melanoma.wording import counted
@@ -31,16 +35,64 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Part:
-    """One subset's predictions, raw and calibrated, and how its lesions are resampled."""
+    """One subset's predictions, raw and calibrated, and how its lesions are resampled.
+
+    Attributes:
+        raw: softmax.
+        calibrated: of the same images, in the same order.
+        draws: of the same rows.
+        bare: bool [n], which were calibrated as images without metadata.
+    """
 
     raw: Judged
     calibrated: Judged
     draws: Resamples
+    bare: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Points:
+    """The operating points of a decision.
+
+    Attributes:
+        usual: name -> point.
+        bare: likewise, for images without metadata; None where they are no case of their own.
+        absent: name -> why there is no such point.
+        models: how many models' mean the decision is for.
+    """
+
+    usual: Mapping[str, OperatingPoint]
+    bare: Mapping[str, OperatingPoint] | None
+    absent: Mapping[str, str]
+    models: int
+
+    @classmethod
+    def of(cls, decision: Mapping[str, Any]) -> Points:
+        """Those of what `read_decision` gave."""
+        usual, bare = (
+            one
+            and {
+                name: OperatingPoint.from_dict(values)
+                for name, values in one["operating_points"].items()
+            }
+            for one in (decision, decision["without_metadata"])
+        )
+        models = len(decision.get("members") or [None])
+        return cls(usual, bare, decision["absent_points"], models)
+
+    def thresholds(self, part: Part) -> Floats:
+        """Threshold of each image at each point, float [n, points]."""
+        usual, bare = (
+            np.array([points[name].threshold for name in self.usual])
+            for points in (self.usual, self.bare or self.usual)
+        )
+        return np.where(part.bare[:, None], bare, usual)
 
 
 def evaluate(
     raw: Mapping[str, Path],
     calibrated: Mapping[str, Path],
+    decision: Path,
     catalogue: Path,
     output: Path,
     *,
@@ -53,6 +105,7 @@ def evaluate(
     Args:
         raw: subset -> combined raw predictions; "val" and, where there is a test part, "test".
         calibrated: the same subsets -> combined calibrated predictions.
+        decision: that they were calibrated by.
         catalogue: CSV of the images.
         output: folder that gets metrics.json and `outputs.table_files(raw)`.
         resamples: bootstrap resamples; 0 leaves the intervals out.
@@ -61,19 +114,21 @@ def evaluate(
 
     Returns:
         What metrics.json holds: subset -> figures; "intervals" subset -> figure -> [low, high];
-        "n", "melanoma" (thresholds from validation, and what they reach), "calibration",
+        "n", "melanoma" (the decision's thresholds, and what they reach), "calibration",
         "undefined" (why a figure is null), "bootstrap", "inputs" (sha256).
 
     Raises:
-        InputError: no "val", a table that cannot be used, or raw and calibrated tables of
-            different images.
+        InputError: no "val", a table or decision that cannot be used, or raw and calibrated tables
+            of different images.
     """
     images = read_catalogue(catalogue)
-    parts = {s: _part(raw[s], calibrated[s], images, resamples, seed) for s in raw}
+    points = Points.of(read_decision(decision))
+    parts = {
+        s: _part(raw[s], calibrated[s], images, resamples, seed, bare=points.bare is not None)
+        for s in raw
+    }
     if "val" not in parts:
-        raise InputError("evaluation: the validation predictions are missing; thresholds need them")
-    validation = parts["val"].calibrated
-    points = choose_points(validation.of_class(MELANOMA), validation.probability_of(MELANOMA))
+        raise InputError("evaluation: the validation predictions are missing; name val.csv too")
     groups = subgroups.labels(images)
     if extra_parts is not None:
         groups = groups.join(extra_parts.set_index("image"))
@@ -89,41 +144,57 @@ def evaluate(
     summary["bootstrap"] = {"resamples": resamples, "seed": seed, "clustered_by": "group"}
     files = {f"{s}.csv": p for s, p in raw.items()}
     files |= {f"{s}_calibrated.csv": p for s, p in calibrated.items()}
-    files["catalogue.csv"] = catalogue
+    files |= {"decision.json": decision, "catalogue.csv": catalogue}
     summary["inputs"] = {name: sha256_of(path) for name, path in files.items()}
     write_json(output / "metrics.json", summary)
     return summary
 
 
-def _part(raw: Path, calibrated: Path, images: pd.DataFrame, resamples: int, seed: int) -> Part:
-    """Read one subset.
+def _part(
+    raw: Path, calibrated: Path, images: pd.DataFrame, resamples: int, seed: int, *, bare: bool
+) -> Part:
+    """Read one subset; `bare`: its decision has a set for images without metadata.
 
     Raises:
-        InputError: the two tables are not of the same images, or no image is of a known class.
+        InputError: the two tables are not of the same images, no image is of a known class, or
+            nothing says which images were calibrated as those without metadata.
     """
+    table = read_predictions(calibrated)
     first = judge(read_predictions(raw), images)
-    second = judge(read_predictions(calibrated), images)
+    second = judge(table, images)
     if first.images != second.images:
         raise InputError(f"{calibrated}: not the images of {raw}; delete both and run again")
     if not first.images:
         raise InputError(f"{raw}: no image of known diagnosis to judge")
-    return Part(first, second, Resamples.by_group(first.groups.to_numpy(str), resamples, seed))
+    draws = Resamples.by_group(first.groups.to_numpy(str), resamples, seed)
+    if not bare:
+        return Part(first, second, draws, np.zeros(len(first.images), dtype=bool))
+    if BY_OTHER_SET not in table:
+        raise InputError(
+            f"{calibrated}: row 1: column {BY_OTHER_SET} is missing, so it is not of this "
+            "decision.json; delete it and run again"
+        )
+    flags = table.set_index("image")[BY_OTHER_SET].loc[list(first.images)]
+    return Part(first, second, draws, (flags == 1).to_numpy())
 
 
 def _tables(
     parts: Mapping[str, Part],
     found: Mapping[str, Estimated],
-    points: Mapping[str, OperatingPoint],
+    points: Points,
     groups: pd.DataFrame,
 ) -> dict[str, pd.DataFrame]:
     """Every table, by file name."""
     collected: dict[str, list[pd.DataFrame]] = {name: [] for name in TABLES}
     matrices = {}
-    threshold = points[DEFAULT].threshold if points else None
     for subset, part in parts.items():
         raw, calibrated, draws = part.raw, part.calibrated, part.draws
         melanoma, probability = raw.of_class(MELANOMA), calibrated.probability_of(MELANOMA)
-        reached, predictive = decisions.points_table(melanoma, probability, points, draws)
+        cuts = points.thresholds(part)
+        default = cuts[:, list(points.usual).index(DEFAULT)] if DEFAULT in points.usual else None
+        reached, predictive = decisions.points_table(
+            melanoma, probability, points.usual, draws, thresholds=cuts
+        )
         own = {
             "per_class.csv": _per_class(raw, found[subset]),
             "operating_points.csv": reached,
@@ -131,7 +202,7 @@ def _tables(
             "decision_curve.csv": decisions.decision_curve(melanoma, probability, draws),
             "reliability.csv": _reliability(raw, calibrated),
             "subgroups.csv": subgroups.subgroup_table(
-                raw, calibrated, groups, threshold, resamples=draws.number, seed=draws.seed
+                raw, calibrated, groups, default, resamples=draws.number, seed=draws.seed
             ),
             "roc.csv": curves.roc_table(raw),
             "pr.csv": curves.pr_table(raw),
@@ -184,7 +255,7 @@ def _reliability(raw: Judged, calibrated: Judged) -> pd.DataFrame:
 def _summary(
     parts: Mapping[str, Part],
     found: Mapping[str, Estimated],
-    points: Mapping[str, OperatingPoint],
+    points: Points,
     tables: Mapping[str, pd.DataFrame],
 ) -> dict[str, Any]:
     """metrics.json but for the bootstrap's settings and the inputs' hashes."""
@@ -203,7 +274,7 @@ def _summary(
             for subset, estimated in found.items()
         },
         "n": {subset: _sizes(part.raw) for subset, part in parts.items()},
-        "melanoma": _melanoma(points, tables["operating_points.csv"]),
+        "melanoma": _melanoma(parts, points, tables["operating_points.csv"]),
         "calibration": {subset: _calibration(part) for subset, part in parts.items()},
         "undefined": {subset: why for subset, why in reasons.items() if why},
     }
@@ -218,13 +289,21 @@ def _sizes(raw: Judged) -> dict[str, Any]:
     }
 
 
-def _melanoma(points: Mapping[str, OperatingPoint], reached: pd.DataFrame) -> dict[str, Any]:
+def _melanoma(parts: Mapping[str, Part], points: Points, reached: pd.DataFrame) -> dict[str, Any]:
     """Thresholds as chosen on validation, and what each subset reaches at them."""
     columns = [c for c in reached.columns if c not in {"subset", "point", "goal", "target"}]
     return {
         "chosen_on": "val",
-        "default": DEFAULT if DEFAULT in points else None,
-        "thresholds": {name: point.threshold for name, point in points.items()},
+        "models": points.models,
+        "default": DEFAULT if DEFAULT in points.usual else None,
+        "absent": dict(points.absent),
+        "thresholds": {name: point.threshold for name, point in points.usual.items()},
+        "without_metadata": None
+        if points.bare is None
+        else {
+            "thresholds": {name: point.threshold for name, point in points.bare.items()},
+            "images": {subset: int(part.bare.sum()) for subset, part in parts.items()},
+        },
         "reached": {
             str(subset): {
                 str(row["point"]): {c: plain(row[c]) for c in columns if c != "threshold"}

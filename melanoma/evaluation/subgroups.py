@@ -91,7 +91,7 @@ def subgroup_table(
     raw: Judged,
     calibrated: Judged,
     parts: pd.DataFrame,
-    threshold: float | None,
+    threshold: float | Floats | None,
     *,
     resamples: int,
     seed: int,
@@ -102,7 +102,8 @@ def subgroup_table(
         raw: raw softmax, which decides the class.
         calibrated: of the same images, in the same order.
         parts: indexed by image, one text column a variable.
-        threshold: of the default operating point; None leaves its figures out.
+        threshold: of the default operating point, or of each image, float [n]; None leaves its
+            figures out.
         resamples: for the intervals.
         seed: of the resamples.
 
@@ -132,7 +133,7 @@ def _part(
     raw: Judged,
     calibrated: Judged,
     chosen: NDArray[np.bool_],
-    threshold: float | None,
+    threshold: float | Floats | None,
     *,
     resamples: int,
     seed: int,
@@ -157,7 +158,7 @@ def _part(
     if few:
         row["suppressed"] = f"melanoma: fewer than {LEAST_MELANOMAS} with or without"
     elif threshold is not None:
-        called = calibrated.probability_of(MELANOMA)[chosen] >= threshold
+        called = (calibrated.probability_of(MELANOMA) >= threshold)[chosen]
         _put_at_point(row, melanoma, called, draws)
     return row
 

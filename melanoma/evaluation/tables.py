@@ -14,10 +14,21 @@ from melanoma.errors import InputError
 from melanoma.evaluation.metrics import Ints
 from melanoma.evaluation.ranking import Floats
 from melanoma.isic import CLASSES
+from melanoma.prediction_columns import KNOWN_FIELDS, WITHOUT_METADATA
 from melanoma.wording import quoted
 
 _SUM_TOLERANCE = 1e-3
 """How far a row of float32 probabilities may be from adding up to 1."""
+
+BY_OTHER_SET = "without_metadata"
+"""Column of a calibrated table: 1 where an image was calibrated as one without metadata."""
+
+_BOUNDS = {
+    "energy": (-np.inf, np.inf),
+    KNOWN_FIELDS: (0.0, np.inf),
+    BY_OTHER_SET: (0.0, 1.0),
+}
+"""Columns of numbers that are no probabilities, and what they lie between."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +70,8 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     """Read a table of class probabilities.
 
     Args:
-        path: CSV with image, the eight classes and perhaps energy.
+        path: CSV with image, the eight classes and perhaps energy, `KNOWN_FIELDS` and
+            `WITHOUT_METADATA`.
 
     Returns:
         image as str, the other columns as float64, rows as in the file.
@@ -80,14 +92,16 @@ def read_predictions(path: Path | str) -> pd.DataFrame:
     if missing:
         raise InputError(f"{path}: row 1: column {missing[0]} is missing; delete it and run again")
     _refuse(path, table, table["image"].duplicated(), "image", "is there twice")
-    for column in [c for c in (*CLASSES, "energy") if c in table]:
+    for column in [c for c in (*CLASSES, *WITHOUT_METADATA, *_BOUNDS) if c in table]:
         number = pd.to_numeric(table[column], errors="coerce").astype(np.float64)
-        bounds = (-np.inf, np.inf) if column == "energy" else (0.0, 1.0)
+        bounds = _BOUNDS.get(column, (0.0, 1.0))
         wrong = ~(number.between(*bounds) & np.isfinite(number))
         _refuse(path, table, wrong, column, f"is not a number in [{bounds[0]}, {bounds[1]}]")
         table[column] = number
-    off = (table[list(CLASSES)].sum(axis=1) - 1.0).abs() > _SUM_TOLERANCE
-    _refuse(path, table, off, "image", "has probabilities that do not add up to 1")
+    for columns in (CLASSES, WITHOUT_METADATA):
+        if set(columns) <= set(table):
+            off = (table[list(columns)].sum(axis=1) - 1.0).abs() > _SUM_TOLERANCE
+            _refuse(path, table, off, "image", "has probabilities that do not add up to 1")
     return table
 
 
@@ -95,8 +109,11 @@ def _refuse(path: Path, table: pd.DataFrame, wrong: pd.Series, column: str, reas
     """Raises InputError for the first wrong row."""
     if wrong.any():
         row = int(wrong.to_numpy().argmax())
+        value = table[column].iloc[row]
+        # A number as it stands in the file, not as numpy names it.
+        shown = value.item() if isinstance(value, np.generic) else value
         raise InputError(
-            f"{path}: row {row + 2}, column {column}: {quoted(table[column].iloc[row])} {reason}; "
+            f"{path}: row {row + 2}, column {column}: {quoted(shown)} {reason}; "
             "delete the file and run again"
         )
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from melanoma import isic
 from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.pages.decision import decision_texts
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
     Evaluated,
@@ -64,6 +65,8 @@ def document(
         *_use(),
         *_data(one, audit, origin),
         *_figures(one, subset, per_class),
+        Heading("Calibration and thresholds"),
+        Points(tuple(decision_texts(one.decision))),
         *_groups(subset, subgroups),
         *_caveats(one, audit, official=official),
     ]

@@ -11,7 +11,8 @@ import pandas as pd
 from melanoma import config
 from melanoma.evaluation.best_epoch import best_text
 from melanoma.isic import MELANOMA
-from melanoma.pages.document import Block, Document, Heading, Paragraph, Table
+from melanoma.pages.decision import decision_texts, why_no_default
+from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.numbers import NO_INTERVAL, counted, with_interval
 from melanoma.pages.plan import SUBSETS
 from melanoma.split_audit import NO_LESION_ID, SHARE_OF_SOURCE
@@ -51,11 +52,13 @@ class Evaluated:
         experiment: its settings.
         metrics: its metrics.json.
         history: training rows of every fold: columns fold, epoch, val_balanced_accuracy.
+        decision: its decision.json.
     """
 
     experiment: config.Experiment
     metrics: Mapping[str, Any]
     history: pd.DataFrame
+    decision: Mapping[str, Any]
 
     @property
     def name(self) -> str:
@@ -224,15 +227,31 @@ def _images_of_lesions(images: int, lesions: int, nameless: int) -> str:
 
 
 def point_text(one: Evaluated) -> str:
-    """The default threshold in a sentence."""
+    """The default threshold in a sentence or two."""
     melanoma = one.metrics["melanoma"]
     name = melanoma["default"]
     if not name:
-        return "There is no melanoma threshold: validation has no melanoma to choose one on."
+        return f"There is no melanoma threshold: {why_no_default(one.decision)}."
     goal, _, share = name.partition("_")
-    return (
+    text = (
         f"The melanoma threshold {melanoma['thresholds'][name]:.3g} of the calibrated probability "
         f"was chosen on validation for a {goal} of {share} %."
+    )
+    return f"{text} {_mean_text(one)}" if melanoma["models"] > 1 else text
+
+
+def _mean_text(one: Evaluated) -> str:
+    """What it does that a threshold of single models is applied to their mean."""
+    models = one.metrics["melanoma"]["models"]
+    text = (
+        "There each image has the probability of the one model that has not seen it; elsewhere the "
+        f"threshold is applied to the mean of {models} models, which strays less"
+    )
+    found = {subset: _at_point(one, subset).get("sensitivity") for subset in one.subsets}
+    if found.get("val") is None or found.get("test") is None:
+        return f"{text}."
+    return (
+        f"{text}: sensitivity is {found['val']:.3f} on validation and {found['test']:.3f} on test."
     )
 
 
@@ -248,6 +267,7 @@ def document(found: Sequence[Evaluated], audit: pd.DataFrame, caption: str) -> D
             Heading(one.name),
             Paragraph(f"{one.name} was {sizes_text(one, audit)} {point_text(one)}"),
             *figures_blocks(one),
+            Points(tuple(decision_texts(one.decision))),
         ]
     return Document("Headline figures", tuple(blocks))
 

@@ -143,7 +143,7 @@ _EVALUATION = (
             "evaluation/{experiment}/operating_points.csv",
             "evaluation/{experiment}/predictive_values.csv",
         ),
-        empty="There is no melanoma to choose a threshold on.",
+        empty="Validation has too few lesions to choose a threshold on.",
     ),
     Page(
         "decision_curve",

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from melanoma import config, isic
+from melanoma.evaluation.decision_file import read_decision
 from melanoma.files import read_json, sha256_of, write_text
 from melanoma.notice import DATA_LICENCE, DRAWN, DRAWN_ATTRIBUTION
 from melanoma.pages import card as model_card
@@ -26,6 +27,7 @@ class Sources:
 
     Attributes:
         metrics: metrics.json of each experiment, the main one first.
+        decisions: decision.json of each experiment's models together, likewise.
         histories: training_curves.csv, likewise.
         per_class: per_class.csv of the main experiment.
         subgroups: subgroups.csv, likewise.
@@ -36,6 +38,7 @@ class Sources:
     """
 
     metrics: Sequence[Path]
+    decisions: Sequence[Path]
     histories: Sequence[Path]
     per_class: Path
     subgroups: Path
@@ -69,9 +72,9 @@ def write_summary(
         captions: name of a caption -> its text.
     """
     found = [
-        Evaluated(experiment, read_json(metrics), pd.read_csv(history))
-        for experiment, metrics, history in zip(
-            experiments, sources.metrics, sources.histories, strict=True
+        Evaluated(experiment, read_json(metrics), pd.read_csv(history), read_decision(decision))
+        for experiment, metrics, history, decision in zip(
+            experiments, sources.metrics, sources.histories, sources.decisions, strict=True
         )
     ]
     audit = pd.read_csv(sources.audit, dtype="str", keep_default_na=False)

@@ -47,6 +47,7 @@ class Augmentation(nn.Module):
         slices: where each metadata field lies in the vector, in order and without gaps.
         missing: float32[width], the vector of a patient of whom nothing is known.
         metadata_dropout: chance of hiding a metadata field, as if it had been missing.
+        metadata_dropout_all: chance of hiding all fields of a row together.
     """
 
     mean: Tensor
@@ -58,12 +59,18 @@ class Augmentation(nn.Module):
     field_of: Tensor
 
     def __init__(
-        self, seed: int, slices: Mapping[str, slice], missing: Tensor, metadata_dropout: float
+        self,
+        seed: int,
+        slices: Mapping[str, slice],
+        missing: Tensor,
+        metadata_dropout: float,
+        metadata_dropout_all: float,
     ) -> None:
         super().__init__()
         self._seed = seed
         self._fields = len(slices)
         self._dropout = metadata_dropout
+        self._dropout_all = metadata_dropout_all
         axis = 1 / math.sqrt(3)
         constants = {
             "mean": IMAGENET_MEAN,
@@ -99,7 +106,7 @@ class Augmentation(nn.Module):
         return recoloured.reshape(n, height, width, 3).permute(0, 3, 1, 2)
 
     def metadata(self, vectors: Tensor, rows: Tensor, epoch: int) -> Tensor:
-        """Hide each field of each row with a chance.
+        """Hide each field of each row with a chance, and all of a row with another.
 
         Args:
             vectors: float32[n, width].
@@ -109,11 +116,12 @@ class Augmentation(nn.Module):
         Returns:
             float32[n, width].
         """
-        if self._dropout <= 0:
+        if max(self._dropout, self._dropout_all) <= 0:
             return vectors
-        random = uniforms(rows, self._fields, seed=self._seed ^ _METADATA_STREAM, epoch=epoch)
-        hidden = (random < self._dropout).index_select(1, self.field_of)
-        return torch.where(hidden, self.missing, vectors)
+        random = uniforms(rows, self._fields + 1, seed=self._seed ^ _METADATA_STREAM, epoch=epoch)
+        # The last number is the whole row's: those of the fields are the same with it and without.
+        fields = (random[:, :-1] < self._dropout) | (random[:, -1:] < self._dropout_all)
+        return torch.where(fields.index_select(1, self.field_of), self.missing, vectors)
 
     def _colour(self, random: Tensor) -> tuple[Tensor, Tensor]:
         """Maps from 0..255 to recoloured, normalised values: matrix [n, 3, 3], offset [n, 3].

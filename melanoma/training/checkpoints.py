@@ -7,6 +7,7 @@ are zips, whose members carry checksums; torch skips these, so they are verified
 from __future__ import annotations
 
 import errno
+import json
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -194,6 +195,14 @@ def read(path: Path) -> dict[str, Any]:
     return contained
 
 
+def _experiment_of(text: str) -> config.Experiment:
+    """The experiment that a checkpoint describes."""
+    settings = json.loads(text)
+    # Of before there was the key: nothing taught that model to do without any metadata.
+    settings["training"].setdefault("metadata_dropout_all", 0.0)
+    return config.Experiment.model_validate(settings)
+
+
 def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedModel:
     """Load a trained model.
 
@@ -210,7 +219,7 @@ def load_model(path: Path | str, device: str | torch.device = "cpu") -> TrainedM
     path = Path(path)
     values = read(path)
     try:
-        experiment = config.Experiment.model_validate_json(values["experiment"])
+        experiment = _experiment_of(values["experiment"])
         encoder = MetadataEncoder.from_dict(values["encoder"])
         model = FusionModel(experiment.model, encoder.width, len(values["classes"]))
         model.load_state_dict(values["state_dict"], strict=True)

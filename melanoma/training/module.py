@@ -87,6 +87,7 @@ class Classifier(pl.LightningModule):
             tables.encoder.field_slices,
             torch.from_numpy(tables.encoder.missing_row),
             settings.training.metadata_dropout,
+            settings.training.metadata_dropout_all,
         )
         weights = torch.from_numpy(tables.class_weights)
         self.register_buffer("class_weights", weights, persistent=False)

@@ -15,6 +15,7 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 from tests.benchmarks import (  # noqa: E402
+    calibration,
     cost_of_start,
     gpu,
     hair_quality,
@@ -36,6 +37,7 @@ def measures(archive: Path | None) -> dict[str, Callable[[], Iterator[Figure]]]:
         "start": cost_of_start.measure,
         "memory": partial(memory_of_jobs.measure, archive),
         "evaluation": speed_of_evaluation.measure,
+        "calibration": calibration.measure,
         "store": partial(speed_of_store.measure, archive),
         "loader": partial(speed_of_loader.measure, archive),
         "images": partial(speed_of_images.measure, archive),

@@ -141,6 +141,7 @@ RESULTS = [
     "results/training/fusion/fold0/decision.json",
     "results/predictions/fusion/test.csv",
     "results/predictions/metadata_only/val_calibrated.csv",
+    "results/predictions/fusion/decision.json",
     "results/evaluation/fusion/metrics.json",
     "results/evaluation/comparison.csv",
 ]

@@ -90,13 +90,22 @@ def _splits() -> pd.DataFrame:
 def _decision() -> dict[str, Any]:
     even = dict.fromkeys(isic.CLASSES, 0.125)
     point = {"goal": "sensitivity", "target": 0.9, "threshold": 0.2, "sensitivity": 0.9}
+    point |= {"specificity": 0.5, "lesions": 9, "right": 9}
+    one = {
+        "temperature": 1.2,
+        "strength": 0.5,
+        "chosen": "temperature_and_strength",
+        "at_bound": [],
+        "operating_points": {"sensitivity_90": point},
+        "absent_points": {"sensitivity_95": "there are 9"},
+        "default": "sensitivity_90",
+    }
     return {
         "classes": list(isic.CLASSES),
-        "temperature": 1.2,
-        "prior_correction": True,
+        "tta": False,
         "priors": {"trained": even, "natural": even},
-        "operating_points": {"sensitivity_90": {**point, "specificity": 0.5}},
-        "default": "sensitivity_90",
+        **one,
+        "without_metadata": one,
     }
 
 

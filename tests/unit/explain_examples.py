@@ -11,8 +11,10 @@ import pandas as pd
 import torch
 
 from melanoma import config, isic
+from melanoma.evaluation.calibration import fit_decision
 from melanoma.metadata import MetadataEncoder
 from melanoma.model import FusionModel
+from melanoma.prediction_columns import WITHOUT_METADATA
 from melanoma.training import checkpoints
 
 SIDE = 64
@@ -74,8 +76,26 @@ def fusion_model(
     return settings, encoder, model
 
 
+def decision(seed: int = 0, **more: Any) -> dict[str, Any]:
+    """A decision with points, as for a model that uses metadata."""
+    table = catalogue(160)
+    counts = dict.fromkeys(isic.CLASSES, 5) | {"NV": 40}
+    raw = probabilities(table, seed)
+    hidden = probabilities(table, seed + 100)[list(isic.CLASSES)]
+    hidden.columns = list(WITHOUT_METADATA)
+    told = raw.join(hidden)
+    found = fit_decision(told, list(table["diagnosis"]), counts, "weighted")
+    return found | more
+
+
 def checkpoint(
-    path: Path, *, size: int = SIDE, seed: int = 0, metadata_dropout: float = 0.1, **inputs: Any
+    path: Path,
+    *,
+    size: int = SIDE,
+    seed: int = 0,
+    metadata_dropout: float = 0.1,
+    metadata_dropout_all: float = 0.1,
+    **inputs: Any,
 ) -> Path:
     settings, encoder, model = fusion_model(**inputs)
     torch.manual_seed(seed)
@@ -85,7 +105,9 @@ def checkpoint(
         name="fusion",
         images=config.Images(hair_removal="none", size=size),
         model=settings,
-        training=config.Training(metadata_dropout=metadata_dropout),
+        training=config.Training(
+            metadata_dropout=metadata_dropout, metadata_dropout_all=metadata_dropout_all
+        ),
     )
     provenance = checkpoints.Provenance(
         experiment, encoder, isic.CLASSES, {"size": size, "code": "abc"}, 0, "abc"

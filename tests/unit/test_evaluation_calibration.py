@@ -1,16 +1,32 @@
 import json
+import math
 
 import evaluation_examples as examples
 import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma import config
 from melanoma.errors import InputError
 from melanoma.evaluation import reliability
-from melanoma.evaluation.calibration import apply_decision, fit_decision, training_counts
-from melanoma.evaluation.operating_points import TARGETS, choose_points
+from melanoma.evaluation.calibration import (
+    apply_decision,
+    calibrate,
+    decide,
+    fit_decision,
+    training_counts,
+    without_metadata,
+)
+from melanoma.evaluation.operating_points import (
+    TARGETS,
+    absent_points,
+    choose_points,
+    least_lesions,
+    needed,
+)
 from melanoma.evaluation.tables import probability_table
 from melanoma.isic import CLASSES
+from melanoma.prediction_columns import WITHOUT_METADATA
 
 PRIORS = np.array([4522, 12875, 3323, 867, 2624, 239, 253, 628]) / 25331
 COUNTS = {name: round(100_000 * share) for name, share in zip(CLASSES, PRIORS, strict=True)}
@@ -46,6 +62,11 @@ def test_recovers_temperature_and_priors(loss, balanced, temperature):
     assert after["ece"] < before["ece"] / 5
     assert after["nll"] < before["nll"]
     assert after["brier"] < before["brier"]
+    assert decision["chosen"] == ("temperature_and_strength" if balanced else "temperature")
+    if balanced:
+        assert decision["strength"] == pytest.approx(1.0, abs=0.03)
+    else:
+        assert decision["strength"] is None
 
 
 def test_fresh_rows_are_calibrated_too():
@@ -71,7 +92,8 @@ def test_the_likelihood_never_falls(seed, loss):
 def test_priors_that_do_not_help_are_left_alone():
     table, diagnoses, _ = _miscalibrated(1.0, balanced=False, rows=2000)
     decision = fit_decision(table, diagnoses, {"VASC": 10_000}, "weighted")
-    assert not decision["prior_correction"]
+    assert decision["strength"] == 0.0
+    assert decision["chosen"] in {"raw", "temperature"}
     assert decision["temperature"] == pytest.approx(1.0, abs=0.1)
 
 
@@ -131,37 +153,120 @@ def test_counts_of_the_training_part():
         training_counts(table, splits, 0)
 
 
+def _lesions_right(melanoma, probability, lesions, cut, goal):
+    """Lesions of the goal's side on the right side of a cut, each image for its share of one."""
+    total = 0.0
+    side = melanoma if goal == "sensitivity" else ~melanoma
+    for lesion in set(lesions[side]):
+        called = probability[side & (lesions == lesion)] >= cut
+        total += called.mean() if goal == "sensitivity" else (~called).mean()
+    return total
+
+
 def test_points_reach_their_goal_at_least_cost():
     rng = np.random.default_rng(0)
-    melanoma = rng.random(500) < 0.3
+    lesions = rng.integers(0, 200, 500)
+    melanoma = (rng.random(200) < 0.3)[lesions]
     probability = np.clip(rng.normal(0.3 + 0.3 * melanoma, 0.2), 0, 1).round(2)
-    points = choose_points(melanoma, probability)
+    points = choose_points(melanoma, probability, lesions)
     assert len(points) == 2 * len(TARGETS)
     for point in points.values():
         called = probability >= point.threshold
-        reached = {
-            "sensitivity": called[melanoma].mean(),
-            "specificity": (~called[~melanoma]).mean(),
-        }
-        assert reached["sensitivity"] == pytest.approx(point.sensitivity)
-        assert reached["specificity"] == pytest.approx(point.specificity)
-        assert reached[point.goal] >= point.target
-        other = {"sensitivity": "specificity", "specificity": "sensitivity"}[point.goal]
-        for cut in np.unique(probability):
-            tried = probability >= cut
-            values = {
-                "sensitivity": tried[melanoma].mean(),
-                "specificity": (~tried[~melanoma]).mean(),
-            }
-            if values[point.goal] >= point.target:
-                assert values[other] <= reached[other] + 1e-12
+        assert called[melanoma].mean() == pytest.approx(point.sensitivity)
+        assert (~called[~melanoma]).mean() == pytest.approx(point.specificity)
+        side = melanoma if point.goal == "sensitivity" else ~melanoma
+        assert point.lesions == len(set(lesions[side]))
+        assert point.right == math.ceil((point.lesions + 1) * point.target)
+        told = (melanoma, probability, lesions)
+        assert _lesions_right(*told, point.threshold, point.goal) >= point.right - 1e-9
+        # Every cut that costs less of the other figure gets too few lesions right.
+        for cut in np.r_[np.unique(probability), 2.0]:
+            other = probability[~side] >= cut
+            cost = other.mean() if point.goal == "sensitivity" else (~other).mean()
+            own = called[~side].mean() if point.goal == "sensitivity" else (~called[~side]).mean()
+            if cost < own - 1e-12:
+                assert _lesions_right(*told, cut, point.goal) < point.right - 1e-9
         # No stored probability is so near that its last digit would matter.
         assert np.abs(probability - point.threshold).min() > 1e-6 or point.threshold in (0.0,)
 
 
-def test_points_that_only_extremes_reach():
-    melanoma = np.array([True, False, False])
-    points = choose_points(melanoma, np.array([0.1, 0.5, 0.5]))
+@pytest.mark.parametrize(
+    ("lesions", "target", "count"),
+    [
+        (4, 0.8, 4),
+        (3, 0.8, 4),
+        (9, 0.9, 9),
+        (8, 0.9, 9),
+        (19, 0.95, 19),
+        (18, 0.95, 19),
+        (20, 0.95, 20),
+        (39, 0.95, 38),
+        (99, 0.9, 90),
+        (100, 0.8, 81),
+    ],
+)
+def test_how_many_lesions_a_target_takes(lesions, target, count):
+    assert needed(lesions, target) == count
+    assert (lesions >= least_lesions(target)) == (count <= lesions)
+
+
+@pytest.mark.parametrize("lesions", [9, 19, 40])
+@pytest.mark.parametrize("views", [1, 4])
+def test_targets_hold_on_average_for_new_lesions(lesions, views):
+    """Of lesions with one image or up to four; by drawing, not by the theory."""
+    rng = np.random.default_rng(lesions * views)
+    reached = []
+    for _ in range(1500):
+        images = rng.integers(1, views + 1, lesions)
+        lesion = np.repeat(np.arange(lesions), images)
+        # Images of a lesion resemble one another, and those of many images are harder.
+        score = rng.normal(size=lesions)[lesion] - 0.3 * images[lesion]
+        score += 0.5 * rng.normal(size=len(lesion))
+        others = rng.normal(-1.5, 1, 400)
+        truth = np.r_[np.ones(len(lesion), bool), np.zeros(400, bool)]
+        probability = 1 / (1 + np.exp(-np.r_[score, others]))
+        groups = np.r_[lesion, np.arange(1000, 1400)]
+        point = choose_points(truth, probability, groups)["sensitivity_90"]
+        new = rng.integers(1, views + 1, 300)
+        fresh = rng.normal(size=300) - 0.3 * new + 0.5 * rng.normal(size=300)
+        reached.append((1 / (1 + np.exp(-fresh)) >= point.threshold).mean())
+    error = np.std(reached) / np.sqrt(len(reached))
+    assert 0.9 - 2.5 * error <= np.mean(reached) <= 0.9 + 1.6 / (lesions + 1) + 2.5 * error
+
+
+@pytest.mark.parametrize(
+    ("melanomas", "present"),
+    [
+        (3, []),
+        (4, ["80"]),
+        (8, ["80"]),
+        (9, ["80", "90"]),
+        (18, ["80", "90"]),
+        (19, ["80", "90", "95"]),
+    ],
+)
+def test_points_that_the_lesions_are_too_few_for_are_absent_with_a_reason(melanomas, present):
+    rng = np.random.default_rng(melanomas)
+    # Two images of each lesion: it is lesions that count.
+    lesions = np.repeat(np.arange(melanomas + 60), 2)
+    melanoma = lesions < melanomas
+    points = choose_points(melanoma, rng.random(len(lesions)), lesions)
+    names = [name.removeprefix("sensitivity_") for name in points if "sensitivity" in name]
+    assert names == present
+    absent = absent_points(melanomas, 60)
+    assert set(absent) == {f"{g}_{t}" for g in GOALS for t in (80, 90, 95)} - set(points)
+    for name, why in absent.items():
+        least = {"80": 4, "90": 9, "95": 19}[name[-2:]]
+        assert f"at least {least} melanoma lesions" in why
+        assert why.endswith(f"there are {melanomas}")
+
+
+GOALS = ("sensitivity", "specificity")
+
+
+def test_a_point_may_call_everything_or_nothing_melanoma():
+    melanoma = np.arange(40) < 20
+    points = choose_points(melanoma, np.full(40, 0.5))
     assert points["sensitivity_95"].sensitivity == 1.0
     assert points["specificity_95"].threshold > 0.5
     assert points["specificity_95"].specificity == 1.0
@@ -170,6 +275,102 @@ def test_points_that_only_extremes_reach():
 @pytest.mark.parametrize("melanoma", [[True, True], [False, False]])
 def test_points_need_both_sides(melanoma):
     assert choose_points(np.array(melanoma), np.array([0.1, 0.2])) == {}
+    absent = absent_points(sum(melanoma), 2 - sum(melanoma))
+    assert len(absent) == 6
+    which = "lesion that is no melanoma" if melanoma[0] else "melanoma"
+    assert absent["sensitivity_90"] == f"validation has no {which} to choose a threshold on"
+
+
+def _with_hidden(rows=3000, seed=7):
+    """Predictions with metadata, and without: there blunter and as overconfident again."""
+    table, diagnoses, truth = _miscalibrated(1.5, balanced=True, rows=rows, seed=seed)
+    raw = table[list(CLASSES)].to_numpy()
+    rng = np.random.default_rng(seed)
+    logits = 2 * np.log(raw) + rng.normal(0, 3, raw.shape)
+    hidden = pd.DataFrame(examples.softmax(logits), columns=list(WITHOUT_METADATA))
+    return pd.concat([table, hidden], axis=1).assign(known_fields=3), diagnoses, truth
+
+
+def test_images_without_metadata_have_a_set_of_their_own():
+    table, diagnoses, _ = _with_hidden()
+    decision = fit_decision(table, diagnoses, COUNTS, "weighted")
+    alone = table[["image", *WITHOUT_METADATA]].set_axis(["image", *CLASSES], axis=1)
+    expected = fit_decision(alone, diagnoses, COUNTS, "weighted")
+    usual = fit_decision(table[["image", *CLASSES]], diagnoses, COUNTS, "weighted")
+    other = decision["without_metadata"]
+    assert usual["without_metadata"] is None
+    assert {key: expected[key] for key in other} == other
+    assert {key: decision[key] for key in other} == {key: usual[key] for key in other}
+    assert other["temperature"] > 1.5 * decision["temperature"]
+    assert other["operating_points"] != decision["operating_points"]
+
+
+def test_the_set_of_an_image_is_that_of_what_is_known():
+    table, diagnoses, _ = _with_hidden(rows=400)
+    decision = fit_decision(table, diagnoses, COUNTS, "weighted")
+    bare = np.arange(400) % 3 == 0
+    found = apply_decision(table.assign(known_fields=np.where(bare, 0, 2)), decision)
+    assert list(found.columns) == ["image", *CLASSES, "without_metadata"]
+    np.testing.assert_array_equal(found["without_metadata"] == 1, bare)
+    raw = table[list(CLASSES)].to_numpy()
+    other = decision["without_metadata"]
+    for rows, one in ((bare, other), (~bare, decision)):
+        natural = np.array([decision["priors"]["natural"][name] for name in CLASSES])
+        shift = one["strength"] * np.log(8 * natural)
+        by_hand = examples.softmax(np.log(raw[rows]) / one["temperature"] + shift)
+        np.testing.assert_allclose(found.loc[rows, list(CLASSES)], by_hand, atol=1e-12)
+    np.testing.assert_array_equal(
+        calibrate(raw[bare], without_metadata(decision)), found.loc[bare, list(CLASSES)]
+    )
+    with pytest.raises(InputError, match="known_fields is missing"):
+        apply_decision(table[["image", *CLASSES]], decision)
+
+
+def test_lesions_are_counted_for_points_and_classes():
+    table, diagnoses, truth = _miscalibrated(1.0, balanced=True, rows=400)
+    groups = [
+        f"melanoma {number % 6}" if name == "MEL" else f"lesion {number}"
+        for number, name in enumerate(diagnoses)
+    ]
+    decision = fit_decision(table, diagnoses, COUNTS, "weighted", groups=groups)
+    validation = decision["validation"]
+    assert validation["melanoma_lesions"] == 6 < validation["melanomas"] == (truth == 0).sum()
+    assert validation["lesions"] == len(set(groups))
+    specific = {f"specificity_{target}" for target in (80, 90, 95)}
+    assert set(decision["operating_points"]) == {"sensitivity_80"} | specific
+    assert decision["default"] is None
+    assert "at least 9 melanoma lesions" in decision["absent_points"]["sensitivity_90"]
+    counts = np.bincount(truth, minlength=8)
+    assert validation["few_lesions"] == [n for n, k in zip(CLASSES, counts, strict=True) if k < 5]
+    with pytest.raises(InputError, match="399 lesions"):
+        fit_decision(table, diagnoses, COUNTS, "weighted", groups=groups[1:])
+
+
+def test_a_decision_is_made_of_what_catalogue_and_splits_know():
+    table = examples.catalogue(120)
+    raw = examples.predictions(table)
+    splits = pd.DataFrame({"image": table["image"], "fold": 0, "split": "train"})
+    half = np.arange(len(table)) % 2 == 0
+    splits.loc[half, "split"] = "val"
+    parts = {"model": {"metadata": False}, "training": {"exclude_sources": ["BCN"]}}
+    one = config.parse({"experiments": {"one": parts}}).experiment("one")
+    decision = decide(raw[half], table, splits, [0], one, tta=True)
+    trained, natural = training_counts(table, splits, 0, ["BCN"])
+    rows = table[half]
+    expected = fit_decision(
+        raw[half],
+        list(rows["diagnosis"]),
+        trained,
+        "weighted",
+        groups=list(rows["group"]),
+        natural_counts=natural,
+        tta=True,
+    )
+    assert decision == expected
+    with pytest.raises(InputError, match=r"column .*_without_metadata is missing"):
+        decide(raw[half], table, splits, [0], config.parse({}).experiment("fusion"), tta=False)
+    with pytest.raises(InputError, match=r"image .* is not in the catalogue"):
+        decide(raw[half], table[1:], splits, [0], one, tta=False)
 
 
 def test_brier_and_likelihood_of_known_rows():

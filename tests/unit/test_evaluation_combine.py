@@ -3,83 +3,125 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from melanoma import config
 from melanoma.errors import InputError
-from melanoma.evaluation.calibration import apply_decision, fit_decision
-from melanoma.evaluation.combine import combine, join_folds
+from melanoma.evaluation.calibration import apply_decision, calibrate, fit_decision
+from melanoma.evaluation.combine import combine, decide_together, join_folds
 from melanoma.evaluation.tables import judge, probability_table, read_predictions
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
+from melanoma.prediction_columns import WITHOUT_METADATA
 
 
 def _folds(count=3):
+    """A catalogue, each fold's predictions of its validation part, and their decision."""
     table = examples.catalogue(90)
     groups = pd.factorize(table["group"])[0] % count
     folds = [table[groups == fold].reset_index(drop=True) for fold in range(count)]
     raw = [examples.predictions(part, seed) for seed, part in enumerate(folds)]
-    counts = table["diagnosis"].value_counts().to_dict()
-    decisions = [
-        fit_decision(r, list(part["diagnosis"]), counts, "weighted")
-        for r, part in zip(raw, folds, strict=True)
-    ]
-    return table, raw, decisions
+    splits = pd.concat(
+        pd.DataFrame({"image": table["image"], "fold": fold, "split": "train"}).assign(
+            split=np.where(groups == fold, "val", "train")
+        )
+        for fold in range(count)
+    )
+    decision = _decide(raw, table, splits)
+    return table, raw, decision, splits
+
+
+def _decide(raw, table, splits):
+    one = config.parse({"experiments": {"one": {"model": {"metadata": False}}}}).experiment("one")
+    models = [f"results/training/one/fold{fold}/model.ckpt" for fold in range(len(raw))]
+    target = "results/predictions/one/decision.json"
+    return decide_together(raw, table, splits, one, models=models, target=target, tta=False)
 
 
 def test_validation_is_the_out_of_fold_union():
-    table, raw, decisions = _folds()
-    joined, calibrated = combine("val", raw[::-1], decisions[::-1])
+    table, raw, decision, _ = _folds()
+    joined, calibrated = combine("val", raw[::-1], decision)
     assert list(joined.columns) == ["image", *CLASSES]
     assert list(joined["image"]) == sorted(table["image"])
     assert list(calibrated["image"]) == list(joined["image"])
-    own = apply_decision(raw[1], decisions[1]).set_index("image")
+    own = apply_decision(raw[1], decision).set_index("image")
     found = calibrated.set_index("image").loc[own.index]
     pd.testing.assert_frame_equal(found, own)
 
 
-def test_other_subsets_are_the_mean_of_the_folds():
-    table, _, decisions = _folds()
+def test_the_decision_is_fitted_on_the_union():
+    table, raw, decision, splits = _folds()
+    union = pd.concat(raw).sort_values("image", ignore_index=True)
+    rows = table.set_index("image").loc[union["image"]]
+    trained = splits[splits["split"] == "train"]["image"]
+    expected = fit_decision(
+        union[["image", *CLASSES]],
+        list(rows["diagnosis"]),
+        table.set_index("image").loc[trained, "diagnosis"].value_counts().to_dict(),
+        "weighted",
+        groups=list(rows["group"]),
+    )
+    members = [f"../../training/one/fold{fold}/model.ckpt" for fold in range(3)]
+    assert decision == expected | {"members": members}
+    # Every point is that of the union, and of no fold alone.
+    for fold in range(3):
+        alone = _decide(raw[fold : fold + 1], table, splits[splits["fold"] == fold].assign(fold=0))
+        assert alone["temperature"] != decision["temperature"]
+
+
+def test_other_subsets_are_the_calibrated_mean_of_the_folds():
+    table, _, decision, _ = _folds()
     tests = [
         examples.predictions(table, seed).sample(frac=1, random_state=seed) for seed in (7, 8, 9)
     ]
-    joined, calibrated = combine("test", tests, decisions)
+    joined, calibrated = combine("test", tests, decision)
     assert list(joined["image"]) == sorted(table["image"])
-    sorted_tests = [t.sort_values("image")[list(CLASSES)].to_numpy() for t in tests]
-    np.testing.assert_allclose(joined[list(CLASSES)], np.mean(sorted_tests, axis=0))
-    each = [
-        apply_decision(t.sort_values("image"), d)[list(CLASSES)].to_numpy()
-        for t, d in zip(tests, decisions, strict=True)
-    ]
-    np.testing.assert_allclose(calibrated[list(CLASSES)], np.mean(each, axis=0))
+    mean = np.mean([t.sort_values("image")[list(CLASSES)].to_numpy() for t in tests], axis=0)
+    np.testing.assert_allclose(joined[list(CLASSES)], mean)
+    np.testing.assert_allclose(calibrated[list(CLASSES)], calibrate(mean, decision))
     np.testing.assert_allclose(calibrated[list(CLASSES)].sum(axis=1), 1.0)
 
 
 def test_one_fold_stays_as_it_is():
-    _, raw, decisions = _folds()
-    joined, _ = combine("test", raw[:1], decisions[:1])
+    _, raw, decision, _ = _folds()
+    joined, _ = combine("test", raw[:1], decision)
     pd.testing.assert_frame_equal(joined, raw[0][["image", *CLASSES]])
 
 
+def test_an_image_is_without_metadata_where_no_model_sees_any():
+    table = examples.catalogue(90)
+    raw = [examples.predictions(table)]
+    hidden = raw[0][list(CLASSES)].set_axis(list(WITHOUT_METADATA), axis=1)
+    own = pd.concat([raw[0], hidden], axis=1)
+    counts = table["diagnosis"].value_counts().to_dict()
+    decision = fit_decision(own, list(table["diagnosis"]), counts, "weighted")
+    known = np.arange(len(own)) % 3
+    # The second model has never seen one of the categories, and takes it for missing.
+    folds = [own.assign(known_fields=known), own.assign(known_fields=np.maximum(known - 1, 0))]
+    _, calibrated = combine("test", folds, decision)
+    np.testing.assert_array_equal(calibrated["without_metadata"] == 1, known == 0)
+
+
 def test_images_that_do_not_fit_are_named():
-    _, raw, decisions = _folds()
+    _, raw, decision, _ = _folds()
     name = raw[0]["image"].iloc[0]
     with pytest.raises(InputError, match=f"validation parts together: image {name} is there twice"):
-        combine("val", [raw[0], pd.concat([raw[1], raw[0][:1]]), raw[2]], decisions)
+        combine("val", [raw[0], pd.concat([raw[1], raw[0][:1]]), raw[2]], decision)
     with pytest.raises(InputError, match=f"fold 0, val: image {name} is there twice"):
-        combine("val", [pd.concat([raw[0], raw[0][:1]]), *raw[1:]], decisions)
+        combine("val", [pd.concat([raw[0], raw[0][:1]]), *raw[1:]], decision)
     with pytest.raises(InputError, match=f"fold 1, test: image {name} is not in every"):
-        combine("test", [raw[0], raw[0][1:]], decisions[:2])
-    with pytest.raises(InputError, match="3 tables of predictions for 2 decisions"):
-        combine("val", raw, decisions[:2])
+        combine("test", [raw[0], raw[0][1:]], decision)
+    with pytest.raises(InputError, match="no table of predictions to combine for test"):
+        combine("test", [], decision)
 
 
 def test_other_numbers_are_joined_too():
-    _, raw, _ = _folds()
+    _, raw, *_ = _folds()
     joined = join_folds("val", [table[["image", "energy"]] for table in raw])
     assert len(joined) == sum(len(table) for table in raw)
     assert list(joined.columns) == ["image", "energy"]
 
 
 def test_tables_survive_the_way_through_a_file(tmp_path):
-    _, raw, _ = _folds()
+    _, raw, *_ = _folds()
     write_table(tmp_path / "val.csv", raw[0])
     pd.testing.assert_frame_equal(
         read_predictions(tmp_path / "val.csv"), raw[0].astype({"image": "str"}), rtol=1e-14
@@ -92,8 +134,13 @@ BROKEN = {
     "twice": (lambda t: pd.concat([t[:2], t[:1]]), "row 4, column image: .* is there twice"),
     "text": (lambda t: t.astype({"NV": object}).assign(NV="x"), "row 2, column NV: 'x'"),
     "gap": (lambda t: t.assign(energy=np.nan), "row 2, column energy"),
-    "above one": (lambda t: t.assign(MEL=1.5), "row 2, column MEL"),
+    "above one": (lambda t: t.assign(MEL=1.5), "row 2, column MEL: 1.5 is not a number"),
     "no distribution": (lambda t: t.assign(MEL=0.0), "do not add up to 1"),
+    "half a field": (lambda t: t.assign(known_fields=-1), "row 2, column known_fields: -1"),
+    "no distribution without metadata": (
+        lambda t: t.assign(**dict.fromkeys(WITHOUT_METADATA, 0.5)),
+        "row 2, column image: .* do not add up to 1",
+    ),
 }
 
 

@@ -46,15 +46,13 @@ def test_every_figure_is_drawn_and_redrawn_alike(numbers, tmp_path):
     classes.draw_confusion(counts, tmp_path / "again.svg", subset="val")
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "confusion_val.svg").read_bytes()
     points = pd.read_csv(numbers / "operating_points.csv")
-    groups.draw_operating_points(points, tmp_path / "again.svg", subsets=["val", "test"])
+    melanoma = read_json(numbers / "metrics.json")["melanoma"]
+    groups.draw_operating_points(points, melanoma, tmp_path / "again.svg", subsets=["val", "test"])
     assert (tmp_path / "again.svg").read_bytes() == (tmp_path / "operating_points.svg").read_bytes()
 
 
 def test_without_intervals_melanoma_or_test_part(tmp_path):
-    arguments = _write(tmp_path, lesions=40, subsets=("val",))
-    table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
-    table["diagnosis"] = table["diagnosis"].replace("MEL", "NV")
-    write_table(tmp_path / "catalogue.csv", table)
+    arguments = _write(tmp_path, lesions=40, subsets=("val",), rename={"MEL": "NV"})
     evaluate(**arguments, output=tmp_path, resamples=0)
     figures.draw(tmp_path, tmp_path, ["val"])
     assert all(_is_figure(tmp_path / name) for name in outputs.figure_files(["val"]))
@@ -129,12 +127,15 @@ def test_a_subgroup_is_named_with_its_variable_and_the_classes_it_lacks(drawn):
     ]
     point = "at the threshold 0.307, chosen on validation for a sensitivity of 90 %"
     assert point in drawn[0].get_supxlabel()
-    assert "no melanoma to choose a threshold" in drawn[1].get_supxlabel()
+    assert "too few lesions in validation" in drawn[1].get_supxlabel()
 
 
 def test_a_predictive_value_stands_beside_the_prevalence(numbers, drawn):
     table = pd.read_csv(numbers / "operating_points.csv")
-    groups.draw_operating_points(table, "points", subsets=["val", "test"])
+    why = "95 % sensitivity takes at least 19 melanoma lesions"
+    absent = {"absent": {"sensitivity_95": why}}
+    groups.draw_operating_points(table, absent, "points", subsets=["val", "test"])
+    assert drawn["points"].get_supxlabel().endswith(f"\nnone: {why}")
     label = drawn["points"].axes[2].get_xlabel()
     for subset, name in (("val", "validation"), ("test", "test")):
         row = table[table["subset"] == subset].iloc[0]
@@ -142,17 +143,27 @@ def test_a_predictive_value_stands_beside_the_prevalence(numbers, drawn):
         assert f"\n{name} {row['melanomas']} of {row['images']}, {share:.1f} %" in label
 
 
+def test_net_benefit_is_drawn_at_other_prevalences(numbers, drawn):
+    table = pd.read_csv(numbers / "decision_curve.csv")
+    calibrated.draw_decision_curve(table, "curve", subset="test")
+    rows = table[table["subset"] == "test"]
+    axis = drawn["curve"].axes[1]
+    lines = {line.get_label(): line.get_ydata() for line in axis.lines}
+    for percent in (2, 5, 10, 20):
+        expected = rows[f"model_at_{percent}_percent"] / (percent / 100)
+        np.testing.assert_allclose(lines[f"{percent} %"], expected)
+
+
 def test_panels_without_anything_to_show_say_why(tmp_path, drawn):
     """Of images that are all of one class: one that is not melanoma."""
-    arguments = _write(tmp_path, lesions=40, subsets=("val",))
-    table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
-    write_table(tmp_path / "catalogue.csv", table.assign(diagnosis="NV"))
+    rename = dict.fromkeys(CLASSES, "NV")
+    arguments = _write(tmp_path, lesions=40, subsets=("val",), rename=rename)
     evaluate(**arguments, output=tmp_path, resamples=0)
     figures.draw(tmp_path, tmp_path, ["val"])
     axes = {path.stem: figure.axes for path, figure in drawn.items()}
     empty = [*axes["roc"], *axes["pr"], *axes["operating_points"], axes["per_class"][-1]]
     for axis in empty:
-        assert axis.texts[0].get_text().startswith(("not defined", "no melanoma"))
+        assert axis.texts[0].get_text().startswith(("not defined", "no threshold"))
         assert not axis.lines
         _lies_within(axis.texts[0], axis)
     assert not axes["per_class"][0].texts

@@ -14,33 +14,60 @@ from melanoma.evaluation.combine import combine
 from melanoma.evaluation.metrics import HEADLINE
 from melanoma.evaluation.outputs import table_files
 from melanoma.evaluation.report import evaluate
-from melanoma.files import read_json, sha256_of, write_table
+from melanoma.files import read_json, sha256_of, write_json, write_table
 from melanoma.isic import CLASSES
+from melanoma.prediction_columns import WITHOUT_METADATA
 
 
-def _write(folder, *, lesions=160, subsets=("val", "test"), relabel=None, seed=0):
+def _with_metadata(raw, share):
+    """Predictions of a model that uses metadata, of which some images have none."""
+    logits = np.log(raw[list(CLASSES)].to_numpy()) * 0.4
+    hidden = pd.DataFrame(examples.softmax(logits), columns=list(WITHOUT_METADATA))
+    bare = np.random.default_rng(len(raw)).random(len(raw)) < share
+    raw = pd.concat([raw, hidden], axis=1).assign(known_fields=np.where(bare, 0, 3))
+    raw.loc[bare, list(CLASSES)] = hidden.loc[bare].to_numpy()
+    return raw
+
+
+def _write(
+    folder,
+    *,
+    lesions=160,
+    subsets=("val", "test"),
+    relabel=None,
+    rename=None,
+    seed=0,
+    bare=0.0,
+):
     """Catalogue and combined predictions of an experiment; the keyword arguments of `evaluate`."""
     table = examples.catalogue(lesions)
+    table["diagnosis"] = table["diagnosis"].replace(rename or {})
     found = examples.parts(table)
     raw = {name: examples.predictions(found[name], seed, temperature=1.6) for name in subsets}
-    decision = fit_decision(
-        raw["val"],
-        list(found["val"]["diagnosis"]),
-        table["diagnosis"].value_counts().to_dict(),
-        "weighted",
-    )
+    if bare:
+        raw = {name: _with_metadata(one, bare) for name, one in raw.items()}
     if relabel:
         table.loc[found[relabel].index, "diagnosis"] = np.random.default_rng(1).permutation(
             found[relabel]["diagnosis"].to_numpy()
         )
     write_table(folder / "catalogue.csv", table[list(COLUMNS)])
+    truth = table.loc[found["val"].index]
+    decision = fit_decision(
+        raw["val"],
+        list(truth["diagnosis"]),
+        table["diagnosis"].value_counts().to_dict(),
+        "weighted",
+        groups=list(truth["group"]),
+    )
+    write_json(folder / "decision.json", decision | {"members": ["a.ckpt", "b.ckpt"]})
     for name in subsets:
-        joined, calibrated = combine(name, [raw[name]], [decision])
+        joined, calibrated = combine(name, [raw[name]], decision)
         write_table(folder / f"{name}.csv", joined)
         write_table(folder / f"{name}_calibrated.csv", calibrated)
     return {
         "raw": {name: folder / f"{name}.csv" for name in subsets},
         "calibrated": {name: folder / f"{name}_calibrated.csv" for name in subsets},
+        "decision": folder / "decision.json",
         "catalogue": folder / "catalogue.csv",
     }
 
@@ -121,10 +148,51 @@ def test_operating_points_carry_validation_thresholds(evaluated):
             assert row["sensitivity_low"] <= row["sensitivity"] <= row["sensitivity_high"]
             reached = summary["reached"][subset][name]
             assert reached["specificity"] == pytest.approx(row["specificity"])
-    val = table.loc["val"]
-    for goal in ("sensitivity", "specificity"):
-        rows = val[val["goal"] == goal]
-        assert (rows[goal] >= rows["target"] - 1e-9).all()
+    decision = read_json(evaluated / "decision.json")
+    points = decision["operating_points"]
+    assert summary["thresholds"] == {name: one["threshold"] for name, one in points.items()}
+    assert summary["absent"] == decision["absent_points"]
+    assert summary["models"] == 2
+    assert summary["without_metadata"] is None
+    for name, one in points.items():
+        assert table.loc[("val", name), one["goal"]] == pytest.approx(one[one["goal"]])
+
+
+def test_images_without_metadata_are_held_against_their_own_threshold(tmp_path):
+    evaluate(**_write(tmp_path, bare=0.4, lesions=400), output=tmp_path / "out", resamples=30)
+    decision = read_json(tmp_path / "decision.json")
+    summary = read_json(tmp_path / "out/metrics.json")["melanoma"]
+    table = _tables(tmp_path, "operating_points.csv").set_index(["subset", "point"])
+    parts = _tables(tmp_path, "subgroups.csv").set_index(["subset", "variable", "part"])
+    catalogue = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False).set_index("image")
+    others = decision["without_metadata"]["operating_points"]
+    for subset in ("val", "test"):
+        calibrated = pd.read_csv(tmp_path / f"{subset}_calibrated.csv")
+        bare = calibrated["without_metadata"] == 1
+        assert summary["without_metadata"]["images"][subset] == bare.sum() > 0
+        rows = catalogue.loc[calibrated["image"]]
+        melanoma = (rows["diagnosis"] == "MEL").to_numpy()
+        for name, one in decision["operating_points"].items():
+            cuts = np.where(bare, others[name]["threshold"], one["threshold"])
+            called = (calibrated["MEL"] >= cuts).to_numpy()
+            row = table.loc[(subset, name)]
+            assert row["sensitivity"] == pytest.approx(called[melanoma].mean())
+            assert row["specificity"] == pytest.approx((~called[~melanoma]).mean())
+            assert row["sensitivity_low"] <= row["sensitivity"] <= row["sensitivity_high"]
+            assert row["threshold"] == one["threshold"]
+            if name == "sensitivity_90":
+                inside = (rows["sex"] == "male").to_numpy()
+                found = parts.loc[(subset, "sex", "male"), "specificity_at_point"]
+                assert found == pytest.approx((~called[~melanoma & inside]).mean())
+    older = pd.read_csv(tmp_path / "test_calibrated.csv").drop(columns="without_metadata")
+    write_table(tmp_path / "test_calibrated.csv", older)
+    paths = {name: tmp_path / f"{name}.csv" for name in ("val", "test")}
+    held = {name: tmp_path / f"{name}_calibrated.csv" for name in paths}
+    files = [tmp_path / name for name in ("decision.json", "catalogue.csv", "out")]
+    with pytest.raises(InputError, match=r"test_calibrated\.csv: row 1: column without_metadata"):
+        evaluate(paths, held, *files, resamples=0)
+    thresholds = {name: one["threshold"] for name, one in others.items()}
+    assert summary["without_metadata"]["thresholds"] == thresholds != summary["thresholds"]
 
 
 def test_predictive_values_follow_bayes(evaluated):
@@ -148,6 +216,28 @@ def test_net_benefit_by_definition(evaluated):
     assert row["model"] == pytest.approx(expected)
     assert row["all"] == pytest.approx(melanoma.mean() - 0.25 * (~melanoma).mean())
     assert row["model_low"] < row["model"] < row["model_high"]
+
+
+@pytest.mark.parametrize("percent", [2, 5, 10, 20])
+@pytest.mark.parametrize("threshold", [0.05, 0.2])
+def test_net_benefit_at_another_prevalence(evaluated, percent, threshold):
+    """As counted in a crowd that has the images as often as the prevalence asks for."""
+    table = _tables(evaluated, "decision_curve.csv")
+    row = table[(table["subset"] == "test") & (table["threshold"] == threshold)].iloc[0]
+    predictions = pd.read_csv(evaluated / "test_calibrated.csv")
+    catalogue = pd.read_csv(evaluated / "catalogue.csv").set_index("image")
+    melanoma = (catalogue.loc[predictions["image"], "diagnosis"] == "MEL").to_numpy()
+    times = np.where(melanoma, percent * (~melanoma).sum(), (100 - percent) * melanoma.sum())
+    crowd = np.repeat(np.arange(len(melanoma)), times)
+    truth = melanoma[crowd]
+    assert truth.mean() == pytest.approx(percent / 100)
+    called = (predictions["MEL"] >= threshold).to_numpy()[crowd]
+    odds = threshold / (1 - threshold)
+    expected = ((called & truth).sum() - odds * (called & ~truth).sum()) / len(crowd)
+    name = f"model_at_{percent}_percent"
+    assert row[name] == pytest.approx(expected)
+    assert row[f"all_at_{percent}_percent"] == pytest.approx(truth.mean() - odds * (~truth).mean())
+    assert row[f"{name}_low"] < row[name] < row[f"{name}_high"]
 
 
 def test_curves_end_where_they_must(evaluated):
@@ -196,16 +286,14 @@ def test_without_a_test_part_and_without_resamples(tmp_path):
 
 
 def test_absent_classes_are_null_with_a_reason(tmp_path):
-    arguments = _write(tmp_path, lesions=40)
-    table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
-    table["diagnosis"] = np.where(table["diagnosis"] == "MEL", "NV", table["diagnosis"])
-    write_table(tmp_path / "catalogue.csv", table)
+    arguments = _write(tmp_path, lesions=40, rename={"MEL": "NV"})
     found = evaluate(**arguments, output=tmp_path / "out", resamples=10)
     assert found["test"]["melanoma_auroc"] is None
     assert "melanoma_auroc" in found["undefined"]["test"]
     assert found["test"]["macro_auroc"] is not None
     assert found["melanoma"]["default"] is None
     assert found["melanoma"]["thresholds"] == {}
+    assert "no melanoma" in found["melanoma"]["absent"]["sensitivity_90"]
     assert "NaN" not in json.dumps(found)
 
 
@@ -229,8 +317,9 @@ def test_inputs_that_do_not_fit_are_refused(tmp_path):
     with pytest.raises(InputError, match=r"val_calibrated\.csv: not the images of"):
         evaluate(**swapped, output=tmp_path / "out", resamples=0)
     alone = {"test": tmp_path / "test.csv"}, {"test": tmp_path / "test_calibrated.csv"}
+    rest = tmp_path / "decision.json", tmp_path / "catalogue.csv", tmp_path / "out"
     with pytest.raises(InputError, match="validation predictions are missing"):
-        evaluate(*alone, tmp_path / "catalogue.csv", tmp_path / "out", resamples=0)
+        evaluate(*alone, *rest, resamples=0)
     table = pd.read_csv(tmp_path / "catalogue.csv", keep_default_na=False)
     write_table(tmp_path / "catalogue.csv", table.assign(diagnosis="UNK"))
     with pytest.raises(InputError, match="no image of known diagnosis"):

@@ -19,7 +19,7 @@ from melanoma.training.checkpoints import load_model
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("fold0")
     explain_examples.checkpoint(folder / "model.ckpt", size=32)
-    files.write_json(folder / "decision.json", {"temperature": 1.5})
+    files.write_json(folder / "decision.json", explain_examples.decision())
     return folder
 
 
@@ -51,7 +51,8 @@ def test_onnx_gives_the_models_probabilities(folder, expected, caplog):
     assert properties["preprocessing"]["size"] == 32
     assert properties["preprocessing"]["hair_removal"] == "none"
     assert len(properties["metadata"]["entries"]) == properties["metadata"]["width"] == 14
-    assert properties["decision"] == {"temperature": 1.5, "tta": False}
+    assert properties["decision"] == explain_examples.decision()
+    assert properties["ensemble"] is None
     assert "no medical device" in properties["statement"]
     assert b"melanoma/export.py" not in target.read_bytes()
 
@@ -79,9 +80,37 @@ def test_metadata_alone_has_one_input(tmp_path):
 @pytest.mark.parametrize("tta", [False, True])
 def test_a_decision_of_averaged_views_is_told(tmp_path, caplog, tta):
     checkpoint = explain_examples.checkpoint(tmp_path / "model.ckpt", image=False)
-    files.write_json(tmp_path / "decision.json", {"tta": tta})
-    assert export.describe(load_model(checkpoint))["decision"] == {"tta": tta}
+    decision = explain_examples.decision(tta=tta)
+    files.write_json(tmp_path / "decision.json", decision)
+    assert export.describe(load_model(checkpoint))["decision"] == decision
     assert ("all eight and average" in caplog.text) == tta
+
+
+def test_a_decision_of_an_older_version_is_no_part_of_an_export(tmp_path):
+    checkpoint = explain_examples.checkpoint(tmp_path / "model.ckpt", image=False)
+    decision = explain_examples.decision()
+    del decision["strength"]
+    files.write_json(tmp_path / "decision.json", decision)
+    with pytest.raises(InputError, match=r"decision\.json.*strength: Field required"):
+        export.describe(load_model(checkpoint))
+
+
+def test_an_experiments_folder_stands_for_its_one_model(tmp_path):
+    explain_examples.checkpoint(tmp_path / "training/one/fold0/model.ckpt", image=False)
+    predictions = tmp_path / "predictions/one"
+    decision = explain_examples.decision(members=["../../training/one/fold0/model.ckpt"])
+    files.write_json(predictions / "decision.json", decision)
+    target = export.export_onnx(predictions, tmp_path / "model.onnx")
+    properties = {one.key: json.loads(one.value) for one in onnx.load(target).metadata_props}
+    assert properties["ensemble"] == decision
+    assert properties["decision"] is None
+    several = decision | {"members": [f"../../training/one/fold{n}/model.ckpt" for n in (0, 1)]}
+    files.write_json(predictions / "decision.json", several)
+    with pytest.raises(InputError, match=r"has 2 models.*training/one/fold0/model\.ckpt"):
+        export.export_onnx(predictions, tmp_path / "other.onnx")
+    assert not (tmp_path / "other.onnx").exists()
+    with pytest.raises(InputError, match="without an experiment's decision"):
+        export.export_onnx(tmp_path, tmp_path / "other.onnx")
 
 
 def test_entries_follow_the_encoders_vector():

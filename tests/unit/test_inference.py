@@ -2,6 +2,7 @@ import io
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,7 +16,7 @@ import pytest
 from melanoma import files, images, inference, inference_input, inference_output, isic
 from melanoma.cli import main
 from melanoma.errors import InputError
-from melanoma.evaluation.calibration import apply_decision, fit_decision
+from melanoma.evaluation.calibration import apply_decision, calibrate
 from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import load_model
@@ -24,11 +25,13 @@ SIZE = 32
 CALIBRATED = [f"{name}_calibrated" for name in isic.CLASSES]
 
 
-def _decision(seed: int) -> dict:
-    table = explain_examples.catalogue(40)
-    counts = dict.fromkeys(isic.CLASSES, 5) | {"NV": 40}
-    raw = explain_examples.probabilities(table, seed)
-    return fit_decision(raw, list(table["diagnosis"]), counts, "weighted")
+def _without_points(decision: dict, points: tuple[str, ...] = ()) -> dict:
+    """A decision of too few lesions for other points than some."""
+    reason = {"sensitivity_90": "90 % sensitivity takes at least 9 melanoma lesions"}
+    for one in (decision, decision["without_metadata"]):
+        kept = {name: one["operating_points"][name] for name in points}
+        one |= {"operating_points": kept, "absent_points": reason, "default": None}
+    return decision
 
 
 @pytest.fixture(scope="module")
@@ -37,8 +40,153 @@ def models(tmp_path_factory):
     for seed in (0, 1):
         folder = tmp_path_factory.mktemp(f"fold{seed}")
         paths.append(explain_examples.checkpoint(folder / "model.ckpt", size=SIZE, seed=seed))
-        files.write_json(folder / "decision.json", _decision(seed))
+        files.write_json(folder / "decision.json", explain_examples.decision(seed))
     return paths
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory):
+    """Two folds of an experiment, each with its own decision, and the one of both together."""
+    results = tmp_path_factory.mktemp("results")
+    for fold in (0, 1):
+        folder = results / f"training/one/fold{fold}"
+        explain_examples.checkpoint(folder / "model.ckpt", size=SIZE, seed=fold)
+        files.write_json(folder / "decision.json", explain_examples.decision(fold))
+    members = [f"../../training/one/fold{fold}/model.ckpt" for fold in (0, 1)]
+    together = explain_examples.decision(7, members=members)
+    files.write_json(results / "predictions/one/decision.json", together)
+    return results
+
+
+def _members(results: Path) -> list[Path]:
+    return sorted(results.glob("training/one/fold*/model.ckpt"))
+
+
+GIVEN = {"age": 55, "sex": "female", "site": "head/neck"}
+
+
+def test_an_experiments_models_are_judged_by_their_common_decision(experiment, photographs):
+    """By the raw mean, calibrated and cut by hand."""
+    told = pd.DataFrame(dict.fromkeys(range(3), GIVEN.values()), index=GIVEN).T
+    told = told.astype({"age": float}).reset_index(drop=True)
+    raw = np.mean([_by_hand(model, photographs, told)[0] for model in _members(experiment)], axis=0)
+    decision = files.read_json(experiment / "predictions/one/decision.json")
+    held = calibrate(raw, decision)
+    threshold = decision["operating_points"]["sensitivity_90"]["threshold"]
+    for models in ([experiment / "predictions/one"], _members(experiment)):
+        table = inference.predict_files(photographs, models, metadata=GIVEN)
+        np.testing.assert_allclose(table[list(isic.CLASSES)].astype(float), raw, atol=1e-6)
+        np.testing.assert_allclose(table[CALIBRATED].astype(float), held, atol=1e-6)
+        assert table["threshold"].to_numpy() == pytest.approx(threshold)
+        wanted = np.where(held[:, 0] >= threshold, "yes", "no")
+        assert table["melanoma"].tolist() == wanted.tolist()
+
+
+def test_one_checkpoint_of_an_experiment_keeps_its_own_decision(experiment, photographs):
+    own = files.read_json(experiment / "training/one/fold1/decision.json")
+    table = inference.predict_files(photographs, _members(experiment)[1:], metadata=GIVEN)
+    threshold = own["operating_points"]["sensitivity_90"]["threshold"]
+    assert table["threshold"].to_numpy() == pytest.approx(threshold)
+
+
+def test_models_of_no_common_experiment_have_no_common_decision(experiment, models, photographs):
+    mixed = [_members(experiment)[0], models[0]]
+    table = inference.predict_files(photographs, mixed, metadata=GIVEN)
+    own = [files.read_json(m.parent / "decision.json")["operating_points"] for m in mixed]
+    thresholds = [points["sensitivity_90"]["threshold"] for points in own]
+    assert table["threshold"].to_numpy() == pytest.approx(np.mean(thresholds))
+
+
+def test_a_part_of_an_experiments_models_is_told(experiment, photographs, tmp_path, caplog):
+    shutil.copytree(experiment, tmp_path / "results")
+    file = tmp_path / "results/predictions/one/decision.json"
+    decision = files.read_json(file)
+    decision["members"].append("../../training/one/fold2/model.ckpt")
+    files.write_json(file, decision)
+    table = inference.predict_files(photographs, _members(tmp_path / "results"), metadata=GIVEN)
+    threshold = decision["operating_points"]["sensitivity_90"]["threshold"]
+    assert table["threshold"].to_numpy() == pytest.approx(threshold)
+    assert "decision of 3 models, applied to 2 of them" in caplog.text
+    with pytest.raises(InputError, match=r"fold2/model\.ckpt: no such checkpoint"):
+        inference.predict_files(photographs, [file.parent])
+
+
+def test_a_folder_stands_alone_and_must_be_an_experiments(experiment, photographs):
+    folder = experiment / "predictions/one"
+    with pytest.raises(InputError, match="name it alone"):
+        inference.predict_files(photographs, [folder, *_members(experiment)])
+    for other in (experiment / "predictions", experiment / "training/one/fold0"):
+        with pytest.raises(InputError, match="is a folder without an experiment's decision"):
+            inference.predict_files(photographs, [other])
+
+
+@pytest.mark.parametrize("kind", ["alone", "together"])
+def test_a_decision_of_an_older_version_is_refused(experiment, photographs, tmp_path, kind):
+    shutil.copytree(experiment, tmp_path / "results")
+    models = _members(tmp_path / "results")
+    file = models[0].parent / "decision.json"
+    if kind == "together":
+        file = tmp_path / "results/predictions/one/decision.json"
+    decision = files.read_json(file)
+    del decision["strength"]
+    files.write_json(file, decision | {"prior_correction": True})
+    with pytest.raises(InputError, match=r"decision\.json.*strength.*run the workflow again"):
+        inference.predict_files(photographs, models[: 1 if kind == "alone" else 2])
+
+
+def test_an_image_without_metadata_has_its_own_calibration_and_threshold(
+    models, photographs, capsys, tmp_path
+):
+    rows = pd.DataFrame({"image": ["a", "c"], "age": [55.0, np.nan], "sex": ["male", ""]})
+    given = rows.assign(site="")
+    table = inference.predict_files(photographs, models[:1], metadata=given)
+    assert table["without_metadata"].tolist() == ["no", "yes", "yes"]
+    decision = files.read_json(models[0].parent / "decision.json")
+    sets = [decision, decision["without_metadata"]]
+    thresholds = [one["operating_points"]["sensitivity_90"]["threshold"] for one in sets]
+    assert table["threshold"].tolist() == [thresholds[0], thresholds[1], thresholds[1]]
+    raw = table[list(isic.CLASSES)].to_numpy(float)
+    natural = np.array([decision["priors"]["natural"][name] for name in isic.CLASSES])
+    for row, one in enumerate((sets[0], sets[1], sets[1])):
+        shift = (one["strength"] or 0) * np.log(8 * natural)
+        logits = np.log(raw[row]) / one["temperature"] + shift
+        expected = np.exp(logits) / np.exp(logits).sum()
+        np.testing.assert_allclose(table.loc[row, CALIBRATED].astype(float), expected, atol=1e-9)
+    text = inference_output.render(table, "table", models=models[:1])
+    assert f"{thresholds[0]:.3f} or more, and {thresholds[1]:.3f} without metadata" in text
+    assert "No metadata are known of 2 of 3 images" in text
+    assert "melanoma >= its threshold" in text
+    assert f"threshold {thresholds[1]:.3f})" in text.splitlines()[3]
+    value = json.loads(inference_output.render(table, "json", models=models[:1]))
+    told = [one["melanoma"]["without_metadata"] for one in value["predictions"]]
+    assert told == [False, True, True]
+    (tmp_path / "table.csv").write_text("image,age,sex\na,55,male\n")
+    command = ["predict", *map(str, photographs), "--model", str(models[0])]
+    assert main([*command, "--metadata", str(tmp_path / "table.csv")]) == 0
+    assert "No metadata are known of 2 of 3 images" in capsys.readouterr().out
+
+
+def test_metadata_that_the_model_does_not_see_are_none(photographs, tmp_path):
+    seen = explain_examples.catalogue().assign(site="head/neck")
+    model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE, trained_on=seen)
+    files.write_json(tmp_path / "decision.json", explain_examples.decision())
+    for site, expected in (("palms/soles", "yes"), ("head/neck", "no")):
+        table = inference.predict_files(photographs[:1], [model], metadata={"site": site})
+        assert table["without_metadata"].tolist() == [expected]
+
+
+@pytest.mark.parametrize("by", ["folder", "checkpoints"])
+def test_the_command_takes_an_experiment(experiment, photographs, capsys, by):
+    models = [experiment / "predictions/one"] if by == "folder" else _members(experiment)
+    options = [part for model in models for part in ("--model", str(model))]
+    assert main(["predict", str(photographs[0]), *options, "--accelerator", "cpu"]) == 0
+    text = capsys.readouterr().out
+    assert "2 models, averaged" in text
+    assert "each predicted by the one model that has not seen it" in text
+    assert "mean of the models' thresholds" not in text
+    assert main(["predict", str(photographs[0]), *options, "--format", "json"]) == 0
+    found = json.loads(capsys.readouterr().out)["models"]
+    assert [Path(path).resolve() for path in found] == _members(experiment)
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +236,7 @@ def test_probabilities_are_the_pipelines(models, photographs):
 def test_several_models_are_averaged(models, photographs):
     told = pd.DataFrame({"age": [np.nan] * 3, "sex": [""] * 3, "site": [""] * 3})
     table = inference.predict_files(photographs, models, operating_point="specificity_80")
+    assert (table["without_metadata"] == "yes").all()
     parts = [_by_hand(model, photographs, told) for model in models]
     np.testing.assert_allclose(
         table[list(isic.CLASSES)], np.mean([raw for raw, _ in parts], axis=0), atol=1e-6
@@ -95,8 +244,8 @@ def test_several_models_are_averaged(models, photographs):
     np.testing.assert_allclose(
         table[CALIBRATED], np.mean([held for _, held in parts], axis=0), atol=1e-6
     )
-    points = [files.read_json(m.parent / "decision.json")["operating_points"] for m in models]
-    thresholds = [p["specificity_80"]["threshold"] for p in points]
+    sets = [files.read_json(m.parent / "decision.json")["without_metadata"] for m in models]
+    thresholds = [one["operating_points"]["specificity_80"]["threshold"] for one in sets]
     assert table["threshold"].to_numpy() == pytest.approx(np.mean(thresholds))
 
 
@@ -107,7 +256,7 @@ def _tables_by_views(photographs, model):
     ]
 
 
-@pytest.mark.parametrize("fitted", [False, True, None])
+@pytest.mark.parametrize("fitted", [False, True])
 def test_views_are_those_that_the_decision_was_fitted_with(
     photographs, tmp_path, caplog, capsys, fitted
 ):
@@ -115,10 +264,7 @@ def test_views_are_those_that_the_decision_was_fitted_with(
     one, eight = _tables_by_views(photographs, model)
     assert np.abs(one - eight).to_numpy().max() > 1e-4
     assert "test-time" not in caplog.text
-    decision = _decision(0) | {"tta": fitted}
-    files.write_json(
-        tmp_path / "decision.json", {k: v for k, v in decision.items() if v is not None}
-    )
+    files.write_json(tmp_path / "decision.json", explain_examples.decision(tta=fitted))
     found = inference.predict_files(photographs, [model])[list(isic.CLASSES)].astype(float)
     np.testing.assert_allclose(found, eight if fitted else one, atol=1e-7)
     assert "test-time" not in caplog.text
@@ -129,7 +275,7 @@ def test_views_are_those_that_the_decision_was_fitted_with(
         raw = json.loads(told.out)["predictions"][0]["probabilities"]["raw"]
         expected = (eight if wanted else one).iloc[0]
         assert [raw[name] for name in isic.CLASSES] == pytest.approx(list(expected), abs=1e-6)
-        differs = wanted != bool(fitted)
+        differs = wanted != fitted
         assert ("test-time augmentation and is applied" in told.err) == differs
 
 
@@ -148,15 +294,25 @@ def test_without_a_decision_nothing_is_calibrated(photographs, tmp_path):
     assert table[list(isic.CLASSES)].sum(axis=1).item() == pytest.approx(1)
 
 
-def test_a_decision_without_points_leaves_it_undecided(photographs, tmp_path):
+@pytest.mark.parametrize("points", [(), ("sensitivity_80",)])
+def test_a_decision_without_points_leaves_it_undecided(photographs, tmp_path, capsys, points):
     model = explain_examples.checkpoint(tmp_path / "model.ckpt", size=SIZE)
-    decision = _decision(0) | {"operating_points": {}, "default": None}
+    decision = _without_points(explain_examples.decision(), points)
     files.write_json(tmp_path / "decision.json", decision)
     table = inference.predict_files(photographs[:1], [model])
     assert table["melanoma"].tolist() == ["undecided"]
     assert table[CALIBRATED].notna().all(axis=None)
-    text = inference_output.render(table, "table", models=[model])
-    assert "holds no operating point" in text
+    command = ["predict", str(photographs[0]), "--model", str(model), "--accelerator", "cpu"]
+    assert main(command) == 0
+    text = capsys.readouterr().out
+    reason = "90 % sensitivity takes at least 9 melanoma lesions"
+    assert f"holds no operating point: {reason}" in text
+    assert ("--operating-point takes sensitivity_80." in text) == bool(points)
+    with pytest.raises(InputError, match=f"'sensitivity_90', since {reason}; known: "):
+        inference.predict_files(photographs[:1], [model], operating_point="sensitivity_90")
+    for point in points:
+        table = inference.predict_files(photographs[:1], [model], operating_point=point)
+        assert set(table["melanoma"]) <= {"yes", "no"}
 
 
 def test_a_file_that_cannot_be_read_costs_no_other(models, photographs, tmp_path):
@@ -543,13 +699,24 @@ def test_metadata_that_training_never_saw_change_nothing(photographs, tmp_path, 
     )
 
 
-@pytest.mark.parametrize(("dropout", "told"), [(0.0, True), (0.1, False)])
-def test_gaps_that_nothing_has_taught_are_told(photographs, tmp_path, caplog, dropout, told):
+@pytest.mark.parametrize(
+    ("chances", "told"),
+    [
+        ((0.0, 0.0), {"something": True, "nothing": True}),
+        ((0.1, 0.0), {"something": False, "nothing": False}),
+        ((0.0, 0.1), {"something": True, "nothing": False}),
+    ],
+)
+def test_gaps_that_nothing_has_taught_are_told(photographs, caplog, tmp_path, chances, told):
     whole = explain_examples.catalogue().assign(sex="male")
     path = tmp_path / "model.ckpt"
-    model = explain_examples.checkpoint(path, size=SIZE, trained_on=whole, metadata_dropout=dropout)
-    inference.predict_files(photographs[:1], [model], metadata={"age": 55})
-    assert ("sex: missing here but never" in caplog.text) == told
+    drops = dict(zip(("metadata_dropout", "metadata_dropout_all"), chances, strict=True))
+    model = explain_examples.checkpoint(path, size=SIZE, trained_on=whole, **drops)
+    for name, given in (("something", {"age": 55}), ("nothing", {})):
+        caplog.clear()
+        inference.predict_files(photographs[:1], [model], metadata=given)
+        found = re.search("sex.*: missing here but never", caplog.text) is not None
+        assert found == told[name], name
 
 
 @pytest.mark.parametrize(("likeliest", "told"), [("NV", True), ("MEL", False)])

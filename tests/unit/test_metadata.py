@@ -34,6 +34,20 @@ def test_age_is_imputed_by_the_median_standardised_and_flagged():
     np.testing.assert_allclose(ages, [[0.0, 0.0], [expected, 1.0]], rtol=1e-6)
 
 
+def test_fields_that_are_known_are_counted_as_the_model_sees_them():
+    seen = TABLE.assign(site=["head/neck", "", "anterior torso", "head/neck"])
+    encoder = MetadataEncoder.fit(seen, ALL)
+    rows = pd.DataFrame(
+        {
+            "age": [40.0, np.nan, np.nan, np.nan],
+            "sex": ["male", "female", "", ""],
+            # No fitted row had the last: it is encoded as missing.
+            "site": ["head/neck", "", "", "palms/soles"],
+        }
+    )
+    assert encoder.known_fields(encoder.encode(rows)).tolist() == [3, 1, 0, 0]
+
+
 def test_categories_are_one_hot_with_a_missing_flag():
     encoder = MetadataEncoder.fit(TABLE, ["sex", "site"])
     vectors = encoder.encode(TABLE)

@@ -4,6 +4,7 @@ import pytest
 
 from melanoma.errors import InputError
 from melanoma.own_splits import user_splits
+from melanoma.split_audit import audit_splits
 from melanoma.splits import COLUMNS
 
 IMAGES = ("anna/1", "bert/1", "l\u00e4sion", "NA")
@@ -54,6 +55,20 @@ def test_own_splits_are_read_as_people_write_them(tmp_path, catalogue, name):
     found = read(tmp_path / "s.csv", catalogue, rows(**changed), **form)
     expected = rows().sort_values("image", ignore_index=True).astype({"fold": np.int64})
     pd.testing.assert_frame_equal(found, expected, check_dtype=False)
+
+
+def test_near_duplicates_may_be_torn_but_no_lesion(tmp_path, catalogue, caplog):
+    described = catalogue.assign(
+        group=["G", "G", "L\u00e4", "NA"], source="none", age=50.0, sex="", site="", surround=0.0
+    )
+    splits = read(tmp_path / "s.csv", described, rows())
+    assert "1 group of near-duplicates is in several parts, e.g. of G" in caplog.text
+    audit = audit_splits(splits, described).set_index("quantity")
+    row = audit.loc["near-duplicates in several parts"]
+    assert row[["value", "train", "val", "test", "all"]].tolist() == ["G", "1", "1", "0", "2"]
+    one_lesion = described.assign(lesion_id=["L1", "L1", "L\u00e4", ""])
+    with pytest.raises(InputError, match="lesion L1 is in train and val of fold 0"):
+        read(tmp_path / "s.csv", one_lesion, rows(lesions=("L1", "L1", "L\u00e4", "")))
 
 
 WRONG = {

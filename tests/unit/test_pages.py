@@ -251,7 +251,7 @@ def test_several_empty_tables_have_one_sentence(results):
     for name in ("operating_points", "predictive_values"):
         (folder / f"{name}.csv").write_text("point,groups\n")
     page = next(p for p in plan.experiment_pages(["val"]) if p.name == "operating_points")
-    assert to_html(build(page, "", results, "fusion")).count("There is no melanoma") == 1
+    assert to_html(build(page, "", results, "fusion")).count("Validation has too few lesions") == 1
 
 
 def test_a_confusion_matrix_is_titled_with_its_subset(results):

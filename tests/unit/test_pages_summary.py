@@ -1,6 +1,7 @@
 """Headline figures, the report's first words, the model card and the provenance to read."""
 
 import copy
+import html
 import re
 import zipfile
 
@@ -11,6 +12,7 @@ from docutils.core import publish_parts
 from melanoma import config, isic, notice
 from melanoma.files import write_json
 from melanoma.pages import card, headline, plan, provenance, summary
+from melanoma.pages.decision import decision_texts
 from melanoma.pages.document import to_html, to_markdown
 from melanoma.pages.headline import Evaluated
 
@@ -23,6 +25,7 @@ METRICS = {
         "test": {"images": 90, "classes": {"MEL": 15}},
     },
     "melanoma": {
+        "models": 1,
         "default": "sensitivity_90",
         "thresholds": {"sensitivity_90": 0.123},
         "reached": {
@@ -61,11 +64,31 @@ PROVENANCE = {
 }
 
 
-def _evaluated(metrics=METRICS, folds=1, **overrides):
+POINT = {"goal": "sensitivity", "target": 0.9, "threshold": 0.123, "sensitivity": 0.93}
+POINT |= {"specificity": 0.6, "lesions": 14, "right": 14}
+SET = {
+    "temperature": 1.84,
+    "strength": 0.52,
+    "chosen": "temperature_and_strength",
+    "at_bound": [],
+    "operating_points": {"sensitivity_90": POINT},
+    "absent_points": {"sensitivity_95": "95 % sensitivity takes at least 19 lesions"},
+    "default": "sensitivity_90",
+}
+DECISION = SET | {
+    "classes": list(isic.CLASSES),
+    "tta": False,
+    "priors": dict.fromkeys(("trained", "natural"), dict.fromkeys(isic.CLASSES, 0.125)),
+    "validation": {"few_lesions": ["DF", "VASC"]},
+    "without_metadata": None,
+}
+
+
+def _evaluated(metrics=METRICS, folds=1, decision=DECISION, **overrides):
     experiment = config.parse({"experiments": {"fusion": overrides}}).experiment("fusion")
     history = pd.DataFrame({"fold": range(folds), "epoch": range(4, 4 + folds)})
     history["val_balanced_accuracy"] = 0.5
-    return Evaluated(experiment, metrics, history)
+    return Evaluated(experiment, metrics, history, decision)
 
 
 def test_every_headline_figure_has_its_interval_or_a_word():
@@ -133,7 +156,7 @@ def test_the_epoch_of_the_model_is_told():
         {"fold": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
     )
     one = _evaluated()
-    one = Evaluated(one.experiment, one.metrics, history)
+    one = Evaluated(one.experiment, one.metrics, history, DECISION)
     words = "4 epochs of at most 30 (best: epoch 2, counted from 0), "
     assert headline.experiments_table([one]).loc[0, "training"].startswith(words)
     assert "best: epoch 4" in to_markdown(_card(official=False))
@@ -181,8 +204,56 @@ def test_the_sizes_of_training_add_up(train, words):
 def test_without_melanoma_there_is_no_threshold():
     metrics = copy.deepcopy(METRICS)
     metrics["melanoma"] |= {"default": None, "thresholds": {}}
-    assert "no melanoma" in headline.point_text(_evaluated(metrics))
+    reason = "90 % sensitivity takes at least 9 melanoma lesions in validation; there are 7"
+    none = {"default": None, "operating_points": {}, "absent_points": {"sensitivity_90": reason}}
+    text = headline.point_text(_evaluated(metrics, decision=DECISION | none))
+    assert text == f"There is no melanoma threshold: {reason}."
     assert "0.123" in headline.point_text(_evaluated())
+
+
+@pytest.mark.parametrize("models", [1, 5])
+def test_a_threshold_of_single_models_is_told_where_their_mean_is_shown(models):
+    metrics = copy.deepcopy(METRICS)
+    metrics["melanoma"]["models"] = models
+    metrics["melanoma"]["reached"]["val"] = {"sensitivity_90": {"sensitivity": 0.91}}
+    told = "mean of 5 models, which strays less: sensitivity is 0.910 on validation and 0.880 on"
+    places = [
+        headline.opening([_evaluated(metrics)], AUDIT),
+        to_html(headline.document([_evaluated(metrics)], AUDIT, "Look.")),
+        to_markdown(_card(official=False, metrics=metrics)),
+    ]
+    assert [told in text for text in places] == [models > 1] * 3
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({}, "at a temperature of 1.84, shifted 0.52 of the way from the priors that the loss"),
+        ({"chosen": "temperature", "strength": 0.0}, "1.84; to shift them to the real priors too"),
+        ({"chosen": "temperature", "strength": None}, "the raw ones at a temperature of 1.84."),
+        ({"chosen": "raw", "strength": 0.0}, "a temperature, with the priors or not, predicted"),
+        ({"chosen": "raw", "strength": None}, "the raw ones: a temperature predicted lesions"),
+        ({"at_bound": ["strength"]}, "the strength was stopped by its bounds, 0 to 1.5"),
+        ({"at_bound": ["temperature"]}, "the temperature was stopped by its bounds, 0.05 to 20"),
+        ({}, "fewer than 5 lesions of DF, VASC"),
+        ({}, "No threshold sensitivity_95: 95 % sensitivity takes at least 19 lesions."),
+        (
+            {"without_metadata": SET | {"temperature": 2.5}},
+            "Of an image without any metadata they are the raw ones at a temperature of 2.5,",
+        ),
+        (
+            {"without_metadata": SET},
+            "Its melanoma threshold is 0.123: on validation, predicted without metadata, it "
+            "reaches a sensitivity of 0.930 and a specificity of 0.600.",
+        ),
+    ],
+)
+def test_calibration_is_told_in_words(changes, told):
+    one = _evaluated(decision=DECISION | changes)
+    assert told in " ".join(decision_texts(one.decision))
+    text = html.unescape(to_html(headline.document([one], AUDIT, "Look.")))
+    assert told in text
+    assert told in to_markdown(_card(official=True, decision=DECISION | changes))
 
 
 def test_the_first_words_are_valid_and_hold_the_figures():
@@ -193,11 +264,11 @@ def test_the_first_words_are_valid_and_hold_the_figures():
     assert "Compared with it: fusion (resnet50 from ImageNet weights)" in html
 
 
-def _card(*, official, metrics=METRICS):
+def _card(*, official, metrics=METRICS, decision=DECISION):
     columns = {"subset": ["val", "test"], "class": "MEL", "support": 15, "recall": 0.5}
     groups = {"subset": ["test"] * 2, "variable": "sex", "part": ["female", "male"], "images": 60}
     return card.document(
-        _evaluated(metrics),
+        _evaluated(metrics, decision=decision),
         audit=AUDIT,
         per_class=pd.DataFrame(columns),
         subgroups=pd.DataFrame(groups | {"suppressed": [None, "too few"], "melanomas": 7}),
@@ -259,6 +330,7 @@ def test_provenance_is_headed_and_measured_in_words():
 )
 def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     write_json(tmp_path / "metrics.json", METRICS)
+    write_json(tmp_path / "decision.json", DECISION)
     write_json(tmp_path / "provenance.json", PROVENANCE)
     _evaluated().history.to_csv(tmp_path / "history.csv")
     AUDIT.to_csv(tmp_path / "audit.csv", index=False)
@@ -276,6 +348,7 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
         [_evaluated().experiment],
         summary.Sources(
             metrics=[tmp_path / "metrics.json"],
+            decisions=[tmp_path / "decision.json"],
             histories=[tmp_path / "history.csv"],
             per_class=tmp_path / "per_class.csv",
             subgroups=tmp_path / "subgroups.csv",

@@ -10,6 +10,7 @@ from melanoma.errors import InputError
 from melanoma.metadata import MetadataEncoder
 from melanoma.model import FusionModel, to_input
 from melanoma.prediction import predict_store, subset_images
+from melanoma.prediction_columns import WITHOUT_METADATA
 from melanoma.splits import read_splits
 from melanoma.store import Store
 from melanoma.training.checkpoints import Provenance, contents, load_model, save
@@ -58,7 +59,8 @@ def model(catalogue, tmp_path_factory):
 def test_table(model, store, catalogue):
     images = list(store.images)[::-2]
     table = predict_store(model, store, catalogue, images)
-    assert list(table.columns) == ["image", *isic.CLASSES, "energy"]
+    more = [*WITHOUT_METADATA, "known_fields"]
+    assert list(table.columns) == ["image", *isic.CLASSES, "energy", *more]
     assert list(table["image"]) == images
     rows = store.rows(images)
     with torch.inference_mode():
@@ -69,6 +71,32 @@ def test_table(model, store, catalogue):
     np.testing.assert_allclose(probabilities, logits.softmax(1).numpy(), atol=1e-6)
     np.testing.assert_allclose(table["energy"], -logits.logsumexp(1).numpy(), atol=1e-5)
     np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-12)
+    given = known["age"].notna().astype(int) + (known["sex"] != "") + (known["site"] != "")
+    assert table["known_fields"].tolist() == given.tolist()
+    assert {0, 3} < set(given)
+
+
+@pytest.mark.parametrize("tta", [False, True])
+@pytest.mark.parametrize("inputs", [{}, {"image": False}, {"fusion": "metablock"}])
+def test_what_is_said_without_metadata_is_what_missing_metadata_give(
+    store, catalogue, tmp_path, inputs, tta
+):
+    """By a catalogue that has none, which is what a photograph comes with."""
+    model = saved(tmp_path / "model.ckpt", catalogue, **inputs)
+    table = predict_store(model, store, catalogue, store.images, tta=tta)
+    bare = catalogue.assign(age=np.nan, sex="", site="")
+    expected = predict_store(model, store, bare, store.images, tta=tta)
+    hidden = table[list(WITHOUT_METADATA)].to_numpy()
+    np.testing.assert_allclose(hidden, expected[list(isic.CLASSES)], atol=1e-12)
+    np.testing.assert_allclose(hidden, expected[list(WITHOUT_METADATA)], atol=1e-12)
+    assert (expected["known_fields"] == 0).all()
+    assert not np.allclose(hidden, table[list(isic.CLASSES)], atol=1e-3)
+
+
+def test_a_model_without_metadata_says_it_once(store, catalogue, tmp_path):
+    model = saved(tmp_path / "model.ckpt", catalogue, metadata=False)
+    table = predict_store(model, store, catalogue, store.images)
+    assert list(table.columns) == ["image", *isic.CLASSES, "energy"]
 
 
 @pytest.mark.parametrize("tta", [False, True])

@@ -9,7 +9,7 @@ from melanoma.errors import InputError
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
 from melanoma.split_audit import audit_splits
-from melanoma.splits import COLUMNS, PARTS, assign_splits, check_splits, read_splits, user_splits
+from melanoma.splits import COLUMNS, PARTS, assign_splits, check_splits, read_splits
 
 HOLDOUT = {"folds": 1, "val_fraction": 0.15, "test_fraction": 0.15, "seed": 42}
 FIVE = {**HOLDOUT, "folds": 5}
@@ -366,27 +366,6 @@ def test_check_refuses_empty_splits():
     splits = assign_splits(make_catalogue(), **HOLDOUT)
     with pytest.raises(InputError, match="folds"):
         check_splits(splits.iloc[:0], make_catalogue())
-
-
-def test_splits_of_ones_own_may_tear_near_duplicates_but_no_lesion(tmp_path, caplog):
-    catalogue = with_fields(make_catalogue(300))
-    splits = assign_splits(catalogue, **HOLDOUT)
-    alone = splits[splits["lesion_id"] == ""]
-    in_train, in_test = (
-        alone.loc[alone["split"] == part, "image"].iloc[0] for part in ("train", "test")
-    )
-    catalogue.loc[catalogue["image"].isin([in_train, in_test]), "group"] = "G"
-    write_table(tmp_path / "own.csv", splits)
-    settings = {"folds": 1, "test_fraction": 0.15}
-    pd.testing.assert_frame_equal(user_splits(tmp_path / "own.csv", catalogue, **settings), splits)
-    assert "1 group of near-duplicates is in several parts, e.g. of G" in caplog.text
-    audit = audit_splits(splits, catalogue).set_index("quantity")
-    row = audit.loc["near-duplicates in several parts"]
-    assert row[["value", "train", "val", "test", "all"]].tolist() == ["G", "1", "0", "1", "2"]
-    lesion_torn, message = torn(splits, catalogue)
-    write_table(tmp_path / "own.csv", lesion_torn)
-    with pytest.raises(InputError, match=message):
-        user_splits(tmp_path / "own.csv", catalogue, **settings)
 
 
 def test_written_splits_read_back(tmp_path):

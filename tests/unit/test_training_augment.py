@@ -17,8 +17,8 @@ SLICES = {"age": slice(0, 2), "sex": slice(2, 5)}
 MISSING = torch.tensor([5.5, 6.0, 5.0, 5.0, 6.0])
 
 
-def augmentation(chance=0.0):
-    return Augmentation(1, SLICES, MISSING, chance)
+def augmentation(chance=0.0, all_=0.0):
+    return Augmentation(1, SLICES, MISSING, chance, all_)
 
 
 def test_uniforms_are_uniform_and_independent():
@@ -106,6 +106,36 @@ def test_hidden_metadata_have_nothing_to_do_with_the_images_changes():
     drawn = uniforms(rows, 9, seed=1, epoch=0)
     together = torch.corrcoef(torch.cat([hidden.float(), drawn.T]))[:2, 2:]
     assert together.abs().max() < 0.06
+
+
+@pytest.mark.parametrize(
+    ("one", "all_", "rows"), [(0, 0.1, 20_000), (0.3, 0.1, 20_000), (0, 0, 99)]
+)
+def test_all_metadata_of_a_row_are_dropped_together(one, all_, rows):
+    """The shares follow from two independent draws: of each field, and of the row."""
+    changed = augmentation(one, all_).metadata(torch.ones(rows, 5), torch.arange(rows), 2)
+    hidden = torch.stack(
+        [(changed[:, part] == MISSING[part]).all(dim=1) for part in SLICES.values()], dim=1
+    )
+    both = float(hidden.all(dim=1).float().mean())
+    assert both == pytest.approx(all_ + (1 - all_) * one**2, abs=0.008)
+    each = hidden.float().mean(dim=0).tolist()
+    assert each == pytest.approx([all_ + (1 - all_) * one] * 2, abs=0.012)
+
+
+def test_rows_dropped_whole_are_a_function_of_seed_epoch_and_row():
+    rows = torch.arange(3000)
+    vectors = torch.ones(3000, 5)
+    whole = augmentation(0.2, 0.1).metadata(vectors, rows, 4)
+    order = torch.randperm(3000, generator=torch.Generator().manual_seed(0))
+    parts = [augmentation(0.2, 0.1).metadata(vectors[p], p, 4) for p in order.split(64)]
+    assert torch.equal(whole[order], torch.cat(parts))
+    assert not torch.equal(whole, augmentation(0.2, 0.1).metadata(vectors, rows, 5))
+    # The fields that are dropped one by one are those of before.
+    alone = augmentation(0.2, 0.0).metadata(vectors, rows, 4)
+    assert torch.equal(
+        whole == MISSING, (alone == MISSING) | (whole == MISSING).all(dim=1)[:, None]
+    )
 
 
 @pytest.mark.parametrize("chance", [0.0, 0.3])

@@ -1,3 +1,5 @@
+import json
+
 import pytest
 import torch
 import training_examples
@@ -37,6 +39,15 @@ def test_round_trip(tmp_path):
     assert not loaded.model.training
     for key, value in model.state_dict().items():
         assert torch.equal(loaded.model.state_dict()[key], value)
+
+
+def test_a_checkpoint_of_before_all_metadata_were_dropped_says_so(tmp_path):
+    """The default of today is not how it was trained."""
+    path = tmp_path / "model.ckpt"
+    settings = training_examples.experiment().model_dump(mode="json")
+    assert settings["training"].pop("metadata_dropout_all") == 0.1
+    written(path, experiment=json.dumps(settings))
+    assert load_model(path).experiment.training.metadata_dropout_all == 0.0
 
 
 @pytest.mark.parametrize(

@@ -52,7 +52,7 @@ def test_the_mean_of_the_ranks_is_the_mean_of_the_batch():
 
 
 def test_training_loss_is_that_of_the_augmented_batch():
-    made = module(metadata_dropout=0.0).eval()
+    made = module(metadata_dropout=0.0, metadata_dropout_all=0.0).eval()
     made.augmentation.images = lambda pixels, rows, epoch: to_input(pixels)
     given = batch(range(7), 7)
     logits = made.model(to_input(given.pixels), given.metadata)

@@ -1,13 +1,17 @@
 """Numbers that can be published: ablations, folds, a user's splits, the official test set."""
 
+import io
 import json
 import shutil
+import zipfile
 
 import pandas as pd
 import pytest
 import yaml
 from runs import MICRO, ROOT, planned, snakemake, write_config
 
+from melanoma.catalogue import read_catalogue
+from melanoma.cli import main
 from melanoma.submission import read_submission
 
 
@@ -92,6 +96,7 @@ def folds_run(finished_run, tmp_path_factory):
         directory,
         "results/evaluation/comparison.csv",
         "results/evaluation/fusion/metadata.csv",
+        "results/evaluation/fusion/metrics.json",
         *(f"results/predictions/{name}/val.csv" for name in ("fusion", "metadata_only")),
     )
     return directory / "results"
@@ -114,10 +119,42 @@ def test_folds_predict_every_image_once(folds_run):
         assert not folds[0]["MEL"].equals(folds[1]["MEL"])
 
 
+@pytest.mark.parametrize("by", ["folder", "checkpoints"])
+def test_what_is_predicted_is_what_is_counted(folds_run, tmp_path, capsys, by):
+    """Of every test image, at every threshold, by the files that a user has."""
+    catalogue = read_catalogue(folds_run / "catalogue/train.csv").set_index("image")
+    splits = pd.read_csv(folds_run / "splits.csv")
+    test = sorted(splits.loc[splits["split"] == "test", "image"].unique())
+    with zipfile.ZipFile(folds_run.parent / "resources/isic2019/train/images.zip") as archive:
+        for image in test:
+            member = archive.read(catalogue.loc[image, "member"])
+            (tmp_path / f"{image}.jpg").write_bytes(member)
+    catalogue.loc[test, ["age", "sex", "site"]].to_csv(tmp_path / "metadata.csv")
+    models = [folds_run / "predictions/fusion"]
+    if by == "checkpoints":
+        models = [folds_run / f"training/fusion/fold{fold}/model.ckpt" for fold in range(2)]
+    command = ["predict", *(str(tmp_path / f"{image}.jpg") for image in test), "--format", "csv"]
+    command += [part for model in models for part in ("--model", str(model))]
+    command += ["--metadata", str(tmp_path / "metadata.csv"), "--accelerator", "cpu"]
+    melanoma = (catalogue.loc[test, "diagnosis"] == "MEL").to_numpy()
+    counted = json.loads((folds_run / "evaluation/fusion/metrics.json").read_text())["melanoma"]
+    assert counted["models"] == 2
+    assert counted["thresholds"]
+    for point in counted["thresholds"]:
+        assert main([*command, "--operating-point", point]) == 0
+        table = pd.read_csv(io.StringIO(capsys.readouterr().out))
+        called = (table["melanoma"] == "yes").to_numpy()
+        assert (table["MEL_calibrated"] - table["threshold"]).abs().min() > 1e-6
+        reached = counted["reached"]["test"][point]
+        assert reached["sensitivity"] == pytest.approx(called[melanoma].mean())
+        assert reached["specificity"] == pytest.approx((~called[~melanoma]).mean())
+
+
 def test_decisions_note_the_views_they_are_fitted_on(folds_run, finished_run):
     for results, tta in ((folds_run, True), (finished_run / "results", False)):
-        (decision, *_) = results.glob("training/fusion/fold*/decision.json")
-        assert json.loads(decision.read_text())["tta"] is tta
+        decisions = [*results.glob("training/fusion/fold*/decision.json")]
+        for decision in (*decisions, results / "predictions/fusion/decision.json"):
+            assert json.loads(decision.read_text())["tta"] is tta
 
 
 def test_folds_are_compared_and_metadata_weighed(folds_run):
@@ -155,6 +192,7 @@ def test_a_second_run_gives_the_same_bytes(copy, finished_run):
         "splits.csv",
         "evaluation/fusion/metrics.json",
         *(f"predictions/fusion/{n}.csv" for n in ("val", "test", "test_calibrated")),
+        "predictions/fusion/decision.json",
     ]
     snakemake(copy, "results/evaluation/fusion/metrics.json")
     for name in names:

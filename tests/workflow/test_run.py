@@ -74,6 +74,7 @@ def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, mu
         ("training/fusion/fold0/model.ckpt", "train"),
         ("training/fusion/fold0/decision.json", "calibrate"),
         ("predictions/fusion/test.csv", "combine"),
+        ("predictions/fusion/decision.json", "combine"),
         ("evaluation/fusion/metrics.json", "evaluate"),
         ("evaluation/fusion/per_class.csv", "evaluate"),
         ("evaluation/fusion/metadata.csv", "metadata"),

@@ -105,19 +105,25 @@ def test_a_stored_image_gets_the_pipelines_probabilities(
     assert len(compared) == 8
 
 
-def test_the_melanoma_decision_is_that_of_the_validated_threshold(
+def test_too_few_melanomas_in_validation_leave_it_undecided_and_say_so(
     finished_run, photographs, metadata, capsys
 ):
-    decision = json.loads(
-        (finished_run / "results/training/fusion/fold0/decision.json").read_text()
-    )
-    told = json.loads(predicted(finished_run, photographs, metadata, capsys, "--format", "json"))
-    for one in told["predictions"]:
-        chosen = one["melanoma"]
-        threshold = decision["operating_points"][decision["default"]]["threshold"]
-        assert chosen["threshold"] == pytest.approx(threshold)
-        high = one["probabilities"]["calibrated"]["MEL"] >= threshold
-        assert chosen["decision"] == ("yes" if high else "no")
+    folder = finished_run / "results/training/fusion/fold0"
+    decision = json.loads((folder / "decision.json").read_text())
+    reason = decision["absent_points"]["sensitivity_90"]
+    assert decision["default"] is None
+    assert "at least 9 melanoma lesions in validation" in reason
+    text = predicted(finished_run, photographs, metadata, capsys)
+    assert f"decision.json holds no operating point: {reason}" in text
+    card = (finished_run / "results/MODEL_CARD.md").read_text()
+    assert f"There is no melanoma threshold: {reason}." in card
+
+
+def test_one_fold_alone_is_the_experiment(finished_run, photographs, metadata, capsys):
+    results = finished_run / "results"
+    own = json.loads((results / "training/fusion/fold0/decision.json").read_text())
+    together = json.loads((results / "predictions/fusion/decision.json").read_text())
+    assert together == own | {"members": ["../../training/fusion/fold0/model.ckpt"]}
 
 
 def test_heat_maps_are_drawn_for_photographs(finished_run, photographs, metadata, capsys, tmp_path):

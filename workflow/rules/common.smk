@@ -190,11 +190,6 @@ def tidy_after(job):
         starts.tidy(folder)
 
 
-def get_excluded_sources(wildcards):
-    """Sources left out of an experiment's training."""
-    return list(EXPERIMENTS[wildcards.experiment].training.exclude_sources)
-
-
 def get_weights_source(wildcards):
     """Where a file of pretrained weights comes from; two sources of one name are refused."""
     models = [experiment.model for experiment in EXPERIMENTS.values()]
@@ -313,6 +308,9 @@ def provenance_results():
             experiment=EXPERIMENTS,
             subset=SUBSETS,
             kind=["", "_calibrated"],
+        ),
+        *expand(
+            "results/predictions/{experiment}/decision.json", experiment=EXPERIMENTS
         ),
         *expand("results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS),
         "results/evaluation/comparison.csv",

@@ -31,6 +31,7 @@ rule evaluate:
             "results/predictions/{{experiment}}/{subset}_calibrated.csv",
             subset=SUBSETS,
         ),
+        decision="results/predictions/{experiment}/decision.json",
         catalogue="results/catalogue/train.csv",
         skin_tones="results/catalogue/skin_tone.csv",
     output:

@@ -99,6 +99,9 @@ rule summary:
         metrics=expand(
             "results/evaluation/{experiment}/metrics.json", experiment=EXPERIMENTS
         ),
+        decisions=expand(
+            "results/predictions/{experiment}/decision.json", experiment=EXPERIMENTS
+        ),
         histories=expand(
             "results/evaluation/{experiment}/training_curves.csv",
             experiment=EXPERIMENTS,

@@ -76,7 +76,7 @@ rule predict:
 
 
 rule calibrate:
-    """Fit temperature, class priors and operating points on one fold's validation part alone."""
+    """Fit temperature, prior shift and operating points on one fold's validation part alone."""
     input:
         predictions="results/predictions/{experiment}/fold{fold}/val.csv",
         catalogue="results/catalogue/train.csv",
@@ -96,8 +96,7 @@ rule calibrate:
         code=code_version(
             "melanoma.evaluation.calibration", "melanoma.evaluation.tables"
         ),
-        loss=lambda wildcards: EXPERIMENTS[wildcards.experiment].training.loss,
-        exclude_sources=get_excluded_sources,
+        settings=get_settings,
         tta=CONFIG.evaluation.tta,
     message:
         "Calibrating {wildcards.experiment}, fold {wildcards.fold}"
@@ -106,17 +105,60 @@ rule calibrate:
 
 
 rule combine:
-    """Join the folds: out-of-fold on validation, their mean elsewhere; raw and calibrated."""
+    """Join the folds, out-of-fold on validation and their mean elsewhere, with their decision."""
     input:
-        predictions=of_folds("results/predictions/{experiment}/fold{fold}/{subset}.csv"),
-        decisions=of_folds("results/training/{experiment}/fold{fold}/decision.json"),
+        **{
+            subset: of_folds(
+                f"results/predictions/{{experiment}}/fold{{fold}}/{subset}.csv"
+            )
+            for subset in SUBSETS
+        },
+        # Not read: asked for, so that no decision of an earlier training is left beside a model.
+        own=of_folds("results/training/{experiment}/fold{fold}/decision.json"),
+        # Ancient: the decision names them, and what they say is in the predictions.
+        models=ancient(of_folds("results/training/{experiment}/fold{fold}/model.ckpt")),
+        catalogue="results/catalogue/train.csv",
+        splits="results/splits.csv",
     output:
-        raw="results/predictions/{experiment}/{subset}.csv",
-        calibrated="results/predictions/{experiment}/{subset}_calibrated.csv",
+        raw=expand("results/predictions/{{experiment}}/{subset}.csv", subset=SUBSETS),
+        calibrated=expand(
+            "results/predictions/{{experiment}}/{subset}_calibrated.csv",
+            subset=SUBSETS,
+        ),
+        decision="results/predictions/{experiment}/decision.json",
     log:
-        "logs/combine/{experiment}/{subset}.log",
+        "logs/combine/{experiment}.log",
     benchmark:
-        "results/benchmarks/combine/{experiment}/{subset}.tsv"
+        "results/benchmarks/combine/{experiment}.tsv"
+    retries: tries(2)
+    conda:
+        "../envs/melanoma.yaml"
+    resources:
+        **cluster.table_resources(),
+    params:
+        code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
+        settings=get_settings,
+        subsets=SUBSETS,
+        folds=len(FOLDS),
+        tta=CONFIG.evaluation.tta,
+    message:
+        "Combining the folds of {wildcards.experiment}"
+    script:
+        "../../scripts/combine.py"
+
+
+rule combine_official:
+    """The mean of the folds on the official test set; raw, and calibrated by their decision."""
+    input:
+        predictions=of_folds("results/predictions/{experiment}/fold{fold}/official.csv"),
+        decision="results/predictions/{experiment}/decision.json",
+    output:
+        raw="results/predictions/{experiment}/official.csv",
+        calibrated="results/predictions/{experiment}/official_calibrated.csv",
+    log:
+        "logs/combine_official/{experiment}.log",
+    benchmark:
+        "results/benchmarks/combine_official/{experiment}.tsv"
     retries: tries(2)
     conda:
         "../envs/melanoma.yaml"
@@ -126,6 +168,6 @@ rule combine:
         code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
         folds=len(FOLDS),
     message:
-        "Combining the folds of {wildcards.experiment} on {wildcards.subset}"
+        "Combining the folds of {wildcards.experiment} on the official test set"
     script:
-        "../../scripts/combine.py"
+        "../../scripts/combine_official.py"

@@ -50,7 +50,10 @@ def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
         table("decision_curve.csv"), output / "decision_curve.svg", subset=last
     )
     groups.draw_operating_points(
-        table("operating_points.csv"), output / "operating_points.svg", subsets=subsets
+        table("operating_points.csv"),
+        metrics["melanoma"],
+        output / "operating_points.svg",
+        subsets=subsets,
     )
     groups.draw_subgroups(table("subgroups.csv"), metrics, output / "subgroups.svg", subset=last)
 

@@ -11,6 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from melanoma import style
+from melanoma.evaluation.decisions import BENEFIT_PREVALENCES, at_prevalence
 from melanoma.evaluation.figures import parts
 
 _KINDS = (("raw", "o", 1), ("calibrated", "s", 0))
@@ -91,13 +92,16 @@ def _histogram(axis: Axes, part: pd.DataFrame, colour: str, kind: str) -> None:
 def draw_decision_curve(table: pd.DataFrame, path: Path, *, subset: str) -> None:
     """Net benefit of the model, of excising every lesion and of excising none.
 
+    Beside it the same where melanoma is rarer or commoner, as a share of what finding every
+    melanoma without a false alarm would bring there: 1 at best.
+
     Args:
         table: decision_curve.csv.
         path: the figure.
         subset: the one shown.
     """
     rows = table[table["subset"] == subset]
-    figure, axes = style.new_figure(9, 5.6)
+    figure, axes = style.new_figure(14, 5.6, columns=2)
     axis, percent = axes[0], 100 * rows["threshold"]
     with style.styled():
         axis.fill_between(
@@ -120,4 +124,23 @@ def draw_decision_curve(table: pd.DataFrame, path: Path, *, subset: str) -> None
         axis.set_ylabel("net benefit")
         axis.set_title(f"Decision curve, {parts.SUBSETS.get(subset, subset)}")
         axis.legend(loc="upper right")
+        _other_prevalences(axes[1], rows)
     style.save_figure(figure, path)
+
+
+def _other_prevalences(axis: Axes, rows: pd.DataFrame) -> None:
+    """Relative net benefit at each of `BENEFIT_PREVALENCES`; dashed: of excising every lesion."""
+    percent = 100 * rows["threshold"]
+    for number, share in enumerate(BENEFIT_PREVALENCES):
+        suffix, colour = at_prevalence(share), style.SERIES_COLOURS[number]
+        axis.plot(
+            percent, rows[f"model{suffix}"] / share, color=colour, label=f"{100 * share:.0f} %"
+        )
+        axis.plot(percent, rows[f"all{suffix}"] / share, color=colour, linestyle="--", lw=1)
+    axis.axhline(0, color=style.INK, linewidth=1.2)
+    axis.set_ylim(-0.15, 1.08)
+    axis.set_xlim(0, percent.max())
+    axis.set_xlabel("melanoma probability from which a lesion is excised (%)")
+    axis.set_ylabel("net benefit, as a share of the prevalence")
+    axis.set_title("At other prevalences (dashed: excise all)")
+    axis.legend(loc="upper right", title="prevalence")

@@ -21,11 +21,14 @@ SUBGROUPS = (
 _OVERALL = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
 
 
-def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[str]) -> None:
+def draw_operating_points(
+    table: pd.DataFrame, melanoma: Mapping[str, Any], path: Path, *, subsets: Sequence[str]
+) -> None:
     """What each threshold chosen on validation reaches, on every subset.
 
     Args:
         table: operating_points.csv.
+        melanoma: of metrics.json.
         path: the figure.
         subsets: the ones shown.
     """
@@ -53,7 +56,7 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
                     axis.plot([target] * 2, [place - 0.4, place + 0.4], color=style.INK, lw=1.5)
             parts.limit(axis, table, name)
             axis.set_title(name.upper() if name == "ppv" else name)
-            empty = parts.NONE if len(points) else "no melanoma to choose\na threshold on"
+            empty = parts.NONE if len(points) else "no threshold:\ntoo few lesions"
             parts.note_if_empty(axis, table, name, empty)
         if len(points):
             labels = [f"{goal} {100 * target:.0f} %" for goal, target in _goals(points)]
@@ -63,10 +66,15 @@ def draw_operating_points(table: pd.DataFrame, path: Path, *, subsets: Sequence[
             figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper right", ncols=3)
             figure.supxlabel(
                 "thresholds from validation; upright line: the goal; "
-                f"{parts.interval_note(table, columns)}",
+                f"{parts.interval_note(table, columns)}{_absent(melanoma)}",
                 fontsize=11,
             )
     style.save_figure(figure, path)
+
+
+def _absent(melanoma: Mapping[str, Any]) -> str:
+    """Which points there are none of, and why: one reason a line."""
+    return "".join(f"\nnone: {why}" for why in dict.fromkeys(melanoma["absent"].values()))
 
 
 def _prevalences(table: pd.DataFrame, subsets: Sequence[str]) -> str:
@@ -142,7 +150,7 @@ def _point(melanoma: Mapping[str, Any]) -> str:
     """Which threshold sensitivity and specificity are at."""
     name = melanoma["default"]
     if not name:
-        return "sensitivity and specificity: no melanoma to choose a threshold on"
+        return "sensitivity and specificity: too few lesions in validation to choose a threshold on"
     goal, _, share = name.partition("_")
     return (
         f"sensitivity and specificity at the threshold {melanoma['thresholds'][name]:.3g}, "
