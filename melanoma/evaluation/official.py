@@ -6,7 +6,7 @@ where there are none, so that they are a little narrow if a lesion was photograp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,15 @@ from numpy.typing import NDArray
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
+from melanoma.evaluation.averages import (
+    Classes,
+    average_interval,
+    effective_groups,
+    ranking_size,
+)
 from melanoma.evaluation.bootstrap import Resamples, interval_ends
 from melanoma.evaluation.combine import join_folds
-from melanoma.evaluation.intervals import Support, count_groups, of_cases, of_mean, of_ranking
+from melanoma.evaluation.intervals import count_groups, of_cases, of_ranking
 from melanoma.evaluation.metrics import mean_of_defined
 from melanoma.evaluation.ranking import Floats, divide, ranking_figures
 from melanoma.evaluation.tables import read_predictions
@@ -161,8 +167,7 @@ def _judged(
         return _figures(decided, counts.astype(np.float64) * decided.weight[:, None])
 
     point = {n: v[:, 0] for n, v in statistics(np.ones((len(decided.right), 1))).items()}
-    supports = _supports(decided, draws)
-    ends = interval_ends(point, draws.replicate(statistics), draws, supports)
+    ends = _intervals(point, draws.replicate(statistics), decided, draws)
     table = pd.DataFrame({"images": images, "score": score, "class": ["", *decided.classes]})
     table["n"] = [len(decided.right), *decided.truth.sum(axis=0)]
     table["weight"] = [decided.weight.sum(), *(decided.weight @ decided.truth)]
@@ -184,16 +189,35 @@ def _figures(decided: Decided, weights: Floats) -> dict[str, Floats]:
     }
 
 
-def _supports(decided: Decided, draws: Resamples) -> dict[str, list[Support]]:
-    """What the mean and each class's figures rest on."""
+def _intervals(
+    point: Mapping[str, Floats],
+    replicates: Mapping[str, Floats],
+    decided: Decided,
+    draws: Resamples,
+) -> dict[str, tuple[Floats, Floats]]:
+    """Ends for the mean and each class, float [1 + k] each; NaN where there is none."""
     weighs = decided.weight > 0
     own = [count_groups(draws.groups, column & weighs) for column in decided.truth.T]
     others = [count_groups(draws.groups, ~column & weighs) for column in decided.truth.T]
-    mean = of_mean(own, behind=count_groups(draws.groups, weighs))
-    return {
-        "recall": [mean, *map(of_cases, own)],
-        "auc": [mean, *(of_ranking(*counts) for counts in zip(own, others, strict=True))],
-    }
+    rankings = [of_ranking(*counts) for counts in zip(own, others, strict=True)]
+    supports = {"recall": [of_cases(count) for count in own], "auc": rankings}
+    lesions = [effective_groups(draws.groups, c, decided.weight) for c in decided.truth.T]
+    sizes = {"recall": lesions, "auc": [ranking_size(support.reach) for support in rankings]}
+    each = {name: values[1:] for name, values in point.items()}
+    spread = {name: values[1:] for name, values in replicates.items()}
+    freedom = draws.freedom(spread)
+    found = interval_ends(each, spread, draws, supports)
+    ends = {}
+    for name, (low, high) in found.items():
+        mean = None
+        if spread:
+            groups = np.array([support.groups for support in supports[name]], np.int64)
+            mean = average_interval(
+                Classes(each[name], spread[name], freedom[name], np.array(sizes[name]), groups)
+            )
+        first = mean or (np.nan, np.nan)
+        ends[name] = (np.r_[first[0], low], np.r_[first[1], high])
+    return ends
 
 
 def _confusion(decided: Decided) -> pd.DataFrame:
