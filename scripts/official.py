@@ -18,6 +18,7 @@ with job_log(snakemake.log[0]):
             [Path(path) for path in snakemake.input.official],
             [Path(path) for path in snakemake.input.validation],
             Path(snakemake.input.catalogue),
+            Path(snakemake.input.training),
             folder,
             ood=snakemake.params.ood,
             matched=set(matches["image_a"]),

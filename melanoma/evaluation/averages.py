@@ -21,12 +21,12 @@ many, and the narrowest of those that do (tests/benchmarks/coverage_of_intervals
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betainc
+from scipy.special import betainc, ndtri
 
 from melanoma.evaluation.ranking import Floats, divide
 
@@ -42,9 +42,14 @@ _BORROWED = 2.0
 shares of classes with three lesions fit them too well: without it .91 are covered there, with 1
 still .94, and with more than 2 all intervals widen for nothing (simulated)."""
 
-_PRIOR_FREEDOM = 4.0
+_PRIOR_FREEDOM = 2.0
 """Degrees of freedom with which the number of a class's lesions counts beside its spread over the
 resamples (a moderated variance; Smyth 2004, Statistical Applications in Genetics 3, 3)."""
+
+_UNSEEN = 2.0
+"""Lesions that a difference counts at the least, one that only the first and one that only the
+second of two classifiers has right (after Bonett and Price 2012, Journal of Educational and
+Behavioral Statistics 37, 479-488)."""
 
 _NO_SPREAD = 1e-9
 """Standard error that is rounding alone."""
@@ -63,6 +68,8 @@ class Classes:
         freedom: float [k], degrees of freedom of each class's spread.
         sizes: float [k], effective number of the lesions that each figure rests on.
         groups: int [k], their number; a class of one lesion may be anywhere between 0 and 1.
+        shares: the figures are shares of cases, whose variance is known but for how alike images
+            of a lesion are; the variance of others is estimated, a little too small, from few.
     """
 
     points: Floats
@@ -70,12 +77,21 @@ class Classes:
     freedom: Floats
     sizes: Floats
     groups: NDArray[np.int64]
+    shares: bool
 
     @property
     def point(self) -> float:
         """The average over the classes that are defined; NaN without any."""
         defined = self.points[~np.isnan(self.points)]
         return float(defined.mean()) if len(defined) else float("nan")
+
+    def over(self, chosen: NDArray[np.bool_]) -> Classes:
+        """The average over some of the classes alone.
+
+        Args:
+            chosen: bool [k].
+        """
+        return replace(self, points=np.where(chosen, self.points, np.nan))
 
 
 def effective_groups(
@@ -145,27 +161,50 @@ def _spread(replicates: Floats) -> tuple[Floats, float]:
     Returns:
         float [k], 0 where undefined; and the ratio, 1 where the classes are independent.
     """
+    deviations, variances = _deviations(replicates)
+    alone = (deviations**2).sum()
+    together = float((deviations.sum(axis=0) ** 2).sum() / alone) if alone > 0 else 1.0
+    return variances, max(together, 0.5)
+
+
+def _deviations(replicates: Floats) -> tuple[Floats, Floats]:
+    """Deviations from each class's mean, 0 where undefined, and their variances: [k, b], [k]."""
     undefined = np.isnan(replicates)
     count = (~undefined).sum(axis=1)
     centre = divide(np.where(undefined, 0.0, replicates).sum(axis=1), count)
-    deviation = np.where(undefined, 0.0, replicates - np.nan_to_num(centre)[:, None])
-    variances = np.nan_to_num(divide((deviation**2).sum(axis=1), count))
-    alone = (deviation**2).sum()
-    together = float((deviation.sum(axis=0) ** 2).sum() / alone) if alone > 0 else 1.0
-    return variances, max(together, 0.5)
+    deviations = np.where(undefined, 0.0, replicates - np.nan_to_num(centre)[:, None])
+    return deviations, np.nan_to_num(divide((deviations**2).sum(axis=1), count))
 
 
 def _effective_sizes(
     points: Floats, variances: Floats, classes: Classes, defined: NDArray[np.bool_]
 ) -> Floats:
     """Number of cases whose share would vary as each class's figure does."""
-    sizes = np.maximum(classes.sizes[defined], 1.0)
-    binomial = points * (1.0 - points)
     freedom = np.where(variances < _NO_SPREAD**2, 0.0, classes.freedom[defined])
     freedom = np.minimum(freedom, np.maximum(classes.groups[defined] - 1.0, 0.0))
+    if not classes.shares:
+        variances = variances * (1.0 + 1.0 / np.maximum(freedom, 1.0))
+    return moderated_sizes(points, variances, classes.sizes[defined], freedom)
+
+
+def moderated_sizes(points: Floats, variances: Floats, sizes: Floats, freedom: Floats) -> Floats:
+    """Number of independent cases whose share would vary as a figure does.
+
+    Args:
+        points: float [k], figures from 0 to 1.
+        variances: float [k], seen among lesions.
+        sizes: float [k], effective number of lesions, which has a say like `_PRIOR_FREEDOM`
+            degrees of freedom, and the only one where a figure is 0 or 1.
+        freedom: float [k], degrees of freedom of the variances.
+
+    Returns:
+        float [k], at least 1.
+    """
+    sizes = np.maximum(sizes, 1.0)
+    binomial = points * (1.0 - points)
     moderated = _PRIOR_FREEDOM * binomial / sizes + freedom * variances
     moderated /= _PRIOR_FREEDOM + freedom
-    found: Floats = np.where(moderated > 0, binomial / np.maximum(moderated, 1e-300), sizes)
+    found = np.divide(binomial, moderated, out=sizes.copy(), where=moderated > 0)
     return np.where(binomial > 0, np.maximum(found, 1.0), sizes)
 
 
@@ -227,11 +266,11 @@ def _best_shares(pull: float, points: Floats, sizes: Floats) -> Floats:
 def average_difference(first: Classes, second: Classes) -> Interval | None:
     """Interval of `second - first`, averages over the same classes of the same images.
 
-    Of each class, the share of lesions that only the second has right and the share that only the
-    first has right follow from the difference and its spread over the resamples. The interval is
-    that of the average gain less the average loss (MOVER; Zou and Donner 2008, Statistics in
-    Medicine 27, 1693-1702). Two that are alike in the whole sample may yet differ where their
-    lesions are few.
+    From both intervals and the averages' correlation over the resamples (MOVER; Zou and Donner
+    2008, Statistics in Medicine 27, 1693-1702). A class that shows no spread tells nothing of how
+    the two vary together there and counts as unrelated, by its share of the variance. Two that are
+    right and wrong in the same lesions may yet differ in others: the interval is never narrower
+    than that of `_UNSEEN` lesions which only one of them has right.
 
     Args:
         first: of one classifier.
@@ -240,36 +279,39 @@ def average_difference(first: Classes, second: Classes) -> Interval | None:
     Returns:
         Lower and upper end, from -1 to 1; None where either average has no interval.
     """
-    if average_interval(first) is None or average_interval(second) is None:
+    ends = average_interval(first), average_interval(second)
+    if ends[0] is None or ends[1] is None:
         return None
-    defined = ~np.isnan(first.points) & ~np.isnan(second.points)
-    change = (second.points - first.points)[defined]
-    variances, together = _spread((second.replicates - first.replicates)[defined])
-    sizes = np.maximum(np.minimum(first.sizes, second.sizes)[defined], 1.0)
-    known = first.groups[defined] > 1
-    either = sizes * variances + change**2
-    gain = np.clip((either + change) / 2, 0.0, 1.0)
-    loss = np.clip((either - change) / 2, 0.0, 1.0)
-    share, down, up = known.mean(), 0.0, 0.0
-    if known.any():
-        down, up = _differing(gain[known], loss[known], sizes[known], together)
-    # A class of one lesion may be anywhere for both.
-    alone = change[~known] / len(change)
-    down = float(np.hypot(share * down, np.sqrt(((1.0 / len(change) + alone) ** 2).sum())))
-    up = float(np.hypot(share * up, np.sqrt(((1.0 / len(change) - alone) ** 2).sum())))
-    middle = float(change.mean())
-    return max(middle - down, -1.0), min(middle + up, 1.0)
-
-
-def _differing(gain: Floats, loss: Floats, sizes: Floats, together: float) -> tuple[float, float]:
-    """How far an average gain less an average loss reaches down and up."""
-    gain_down, gain_up = _reaches(gain, sizes, together)
-    loss_down, loss_up = _reaches(loss, sizes, together)
-    # A lesion that is gained is not lost: shares of one whole fall when the other rises.
-    mass = float((gain * loss / sizes).sum())
-    each = [float((part * (1.0 - part) / sizes).sum()) for part in (gain, loss)]
-    linked = mass / np.sqrt(each[0] * each[1]) if min(each) > 0 else 0.0
-    return (
-        float(np.sqrt(gain_down**2 + loss_up**2 + 2 * linked * gain_down * loss_up)),
-        float(np.sqrt(gain_up**2 + loss_down**2 + 2 * linked * gain_up * loss_down)),
+    together = _correlation(first, second) * np.sqrt(_seen(first) * _seen(second))
+    sizes = np.maximum(np.minimum(first.sizes, second.sizes)[~np.isnan(first.points)], 1.0)
+    unseen = _UNSEEN / sizes.sum() * (1.0 / sizes).sum() / len(sizes) ** 2
+    critical = float(ndtri(1.0 - _TAIL)) ** 2
+    points = first.point, second.point
+    below = points[1] - ends[1][0], ends[0][1] - points[0]
+    above = ends[1][1] - points[1], points[0] - ends[0][0]
+    down, up = (
+        float(np.sqrt(max(a * a + b * b - 2 * together * a * b, critical * unseen)))
+        for a, b in (below, above)
     )
+    change = points[1] - points[0]
+    return max(change - down, -1.0), min(change + up, 1.0)
+
+
+def _correlation(first: Classes, second: Classes) -> float:
+    """Correlation of two averages over the resamples; 0 where one does not vary."""
+    sums = [_deviations(classes.replicates)[0].sum(axis=0) for classes in (first, second)]
+    scale = np.sqrt((sums[0] ** 2).sum() * (sums[1] ** 2).sum())
+    return float(np.clip((sums[0] * sums[1]).sum() / scale, -1.0, 1.0)) if scale > 0 else 0.0
+
+
+def _seen(classes: Classes) -> float:
+    """Share of an average's variance that is of classes which show spread over the resamples."""
+    defined = ~np.isnan(classes.points)
+    _, variances = _deviations(classes.replicates[defined])
+    still = (variances < _NO_SPREAD**2) | (classes.groups[defined] < 2)
+    sizes = np.maximum(classes.sizes[defined], 1.0)
+    # A share that is not quite perfect, as `_BORROWED` lesions would have it that are half right.
+    nearly = (sizes + _BORROWED / 2) * (_BORROWED / 2) / (sizes + _BORROWED) ** 3
+    hidden = float(nearly[still].sum())
+    whole = hidden + float(variances[~still].sum())
+    return 1.0 - hidden / whole if whole > 0 else 0.0

@@ -8,7 +8,7 @@ replacement, and each row counts as often as its group was drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -237,12 +237,15 @@ class Estimated:
         intervals: name -> lower and upper end, or None.
         per_class: name -> figure of each class.
         per_class_intervals: name -> interval or None of each class.
+        averages: headline figure that is an average over classes -> what it is made of; empty
+            without resamples.
     """
 
     figures: dict[str, float]
     intervals: dict[str, Interval | None]
     per_class: dict[str, list[float]]
     per_class_intervals: dict[str, list[Interval | None]]
+    averages: dict[str, Classes] = field(default_factory=dict, compare=False)
 
 
 def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estimated:
@@ -286,7 +289,7 @@ def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estima
         ]
         for name, values in per_class.items()
     }
-    return Estimated(figures, {n: ends[n] for n in figures}, per_class, class_ends)
+    return Estimated(figures, {n: ends[n] for n in figures}, per_class, class_ends, averages)
 
 
 def headline_spreads(truth: Ints, probabilities: Floats, resamples: Resamples) -> dict[str, Spread]:
@@ -329,14 +332,17 @@ def _averages(
     supports: Mapping[str, Sequence[Support]],
 ) -> dict[str, Classes]:
     """What each average over classes is made of; `lesions`: effective number in each class."""
-    rankings = np.array([ranking_size(support.reach) for support in supports["auroc"]])
+    # An error is a miss or a false alarm, and either takes half of what a missed case takes.
+    sizes = {"f1": 2.0 * lesions}
+    sizes["auroc"] = np.array([ranking_size(support.reach) for support in supports["auroc"]])
     return {
         name: Classes(
             points=point.per_class[of][:, 0],
             replicates=spread.per_class[of],
             freedom=freedom[of],
-            sizes=rankings if of == "auroc" else lesions,
+            sizes=sizes.get(of, lesions),
             groups=np.array([support.groups for support in supports[of]], np.int64),
+            shares=of == "recall",
         )
         for name, of in metrics.AVERAGES.items()
     }

@@ -7,7 +7,8 @@ where there are none, so that they are a little narrow if a lesion was photograp
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,12 @@ from melanoma.evaluation.combine import join_folds
 from melanoma.evaluation.intervals import count_groups, of_cases, of_ranking
 from melanoma.evaluation.metrics import mean_of_defined
 from melanoma.evaluation.ranking import Floats, divide, ranking_figures
-from melanoma.evaluation.tables import read_predictions
+from melanoma.evaluation.tables import judge, read_predictions
+from melanoma.evaluation.unknown import UnknownChoice, choose_unknown
 from melanoma.files import write_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
 from melanoma.scoring import Decided, decide, official_scores
-from melanoma.submission import KEPT, choose_threshold, ood_scores, read_submission, submission
+from melanoma.submission import ood_scores, read_submission, stand_in_scores, submission
 
 FILES = (
     "scores.json",
@@ -46,6 +48,9 @@ FILES = (
 
 NINE = (*CLASSES, UNKNOWN)
 _SCORES = {"nine_class": NINE, "eight_class": CLASSES}
+NEVER = "nine_class_never"
+"""The nine-class score of the same predictions, had UNK never been said."""
+
 _FIGURES = ("recall", "auc")
 
 
@@ -53,6 +58,7 @@ def evaluate_official(
     official: Sequence[Path],
     validation: Sequence[Path],
     catalogue: Path,
+    training: Path,
     output: Path,
     *,
     ood: str,
@@ -64,8 +70,10 @@ def evaluate_official(
 
     Args:
         official: each fold's predictions of the official test set, with energy.
-        validation: each fold's predictions of its validation part: the threshold's only source.
+        validation: each fold's predictions of its validation part, with energy: the only source of
+            the choice when to say UNK.
         catalogue: CSV of the test set's images.
+        training: CSV of the training set's images, the validation parts' among them.
         output: folder that gets `FILES`.
         ood: evaluation.ood, "energy" or "msp".
         matched: images of the test set that are also in training.
@@ -74,42 +82,91 @@ def evaluate_official(
 
     Returns:
         What scores.json holds: "all" and "without_matched" (None without any matched) as
-        `official_scores` gives them, "matched" (their number), and "unknown" (the threshold).
+        `official_scores` gives them, "never" (the same two, had UNK never been said), "matched"
+        (their number), and "unknown": score, kept (share of validation images that pass as known),
+        threshold (None where UNK is never said), scale, and what validation showed
+        (`UnknownChoice`).
 
     Raises:
         InputError: predictions and catalogue are not of the same images.
     """
     tables = [read_predictions(path) for path in official]
     scores = _strangeness("official", tables, ood)
-    known = _strangeness("val", [read_predictions(path) for path in validation], ood)
-    rule = choose_threshold(known["ood"].to_numpy(float))
+    choice = choose_on_validation(
+        [read_predictions(path) for path in validation], read_catalogue(training), ood
+    )
     probabilities = join_folds("official", [table[["image", *CLASSES]] for table in tables])
     images = read_catalogue(catalogue)
+    strangeness = scores["ood"].to_numpy(float)
     file = output / "submission.csv"
-    write_table(file, submission(probabilities, scores["ood"].to_numpy(float), rule))
+    write_table(file, submission(probabilities, strangeness, choice.rule))
     # What is scored is the file that would be handed in, checked by the challenge's rules.
     submitted = read_submission(file, list(images["image"])).rename_axis("image").reset_index()
+    silent = submission(probabilities, strangeness, replace(choice.rule, never=True))
     truth = truth_table(images)
-    groups = images.set_index("image")["group"]
-    chosen = dict(_image_sets(truth, submitted, matched))
-    found = {name: official_scores(*pair) for name, pair in chosen.items()}
-    per_class = pd.concat(
-        [
-            _judged(name, score, *pair, groups=groups, resamples=resamples, seed=seed)
-            for name, pair in chosen.items()
-            for score in _SCORES
-        ],
-        ignore_index=True,
+    judged = partial(
+        _judged, groups=images.set_index("image")["group"], resamples=resamples, seed=seed
     )
+    chosen = dict(_image_sets(truth, submitted, matched))
+    never = dict(_image_sets(truth, silent, matched))
+    found = {name: official_scores(*pair) for name, pair in chosen.items()}
+    without = {name: official_scores(*pair) for name, pair in never.items()}
+    rows = [judged(name, score, *pair) for name, pair in chosen.items() for score in _SCORES]
+    rows += [judged(name, NEVER, *pair) for name, pair in never.items()]
     result = {
         "all": found["all"],
         "without_matched": found.get("without_matched"),
+        "never": {name: without.get(name) for name in ("all", "without_matched")},
         "matched": len(set(matched) & set(truth["image"])),
-        "unknown": {"score": ood, "kept": KEPT, **asdict(rule)},
+        "unknown": _told(choice, ood),
     }
-    _write(output, result, per_class, scores)
+    _write(output, result, pd.concat(rows, ignore_index=True), scores)
     write_table(output / "confusion.csv", _confusion(decide(truth, submitted, NINE)))
     return result
+
+
+def choose_on_validation(
+    folds: Sequence[pd.DataFrame], catalogue: pd.DataFrame, ood: str
+) -> UnknownChoice:
+    """Choose when to say UNK from each fold's predictions of its own validation part.
+
+    Args:
+        folds: image, the eight classes and, for "energy", energy.
+        catalogue: of the training set: image, diagnosis, group.
+        ood: "energy" or "msp".
+
+    Raises:
+        InputError: no image, an image of no known diagnosis or one that is not in the catalogue.
+    """
+    table = pd.concat(folds, ignore_index=True) if folds else pd.DataFrame(columns=["image"])
+    judged = judge(table, catalogue)
+    if judged.unknown or not len(judged.truth):
+        raise InputError(
+            f"validation predictions: {judged.unknown} of {len(table)} images are of no known "
+            "diagnosis; predict again on the present splits"
+        )
+    table = table.sort_values("image", kind="stable", ignore_index=True)
+    return choose_unknown(
+        ood_scores(table, ood),
+        stand_in_scores(table, ood, judged.truth),
+        judged.truth,
+        judged.probabilities.argmax(axis=1) == judged.truth,
+        judged.groups.to_numpy(str),
+    )
+
+
+def _told(choice: UnknownChoice, ood: str) -> dict[str, Any]:
+    """The choice as scores.json holds it."""
+    shown = asdict(choice)
+    rule = shown.pop("rule")
+    return {
+        "score": ood,
+        "kept": 1.0 - choice.share,
+        "never": rule["never"],
+        "threshold": None if rule["never"] else rule["threshold"],
+        "scale": rule["scale"],
+        "validation": shown,
+    }
 
 
 def _image_sets(
@@ -130,7 +187,8 @@ def _write(
     scores: pd.DataFrame,
 ) -> None:
     write_table(output / "ood.csv", scores)
-    write_table(output / "per_class.csv", per_class[per_class["class"] != ""])
+    classes = (per_class["class"] != "") & (per_class["score"] != NEVER)
+    write_table(output / "per_class.csv", per_class[classes])
     headline = per_class[per_class["class"] == ""].drop(columns="class")
     names = {"recall": "balanced_accuracy", "auc": "macro_auc"}
     ends = {f"{old}_{end}": f"{new}_{end}" for old, new in names.items() for end in ("low", "high")}
@@ -160,7 +218,7 @@ def _judged(
     Returns:
         images, score, class, n (images), weight, then each of `_FIGURES` with _low and _high.
     """
-    decided = decide(truth, submitted, _SCORES[score])
+    decided = decide(truth, submitted, _SCORES.get(score, NINE))
     draws = Resamples.by_group(groups.loc[list(decided.images)].to_numpy(str), resamples, seed)
 
     def statistics(counts: NDArray[np.floating]) -> dict[str, Floats]:
@@ -213,7 +271,14 @@ def _intervals(
         if spread:
             groups = np.array([support.groups for support in supports[name]], np.int64)
             mean = average_interval(
-                Classes(each[name], spread[name], freedom[name], np.array(sizes[name]), groups)
+                Classes(
+                    points=each[name],
+                    replicates=spread[name],
+                    freedom=freedom[name],
+                    sizes=np.array(sizes[name]),
+                    groups=groups,
+                    shares=name == "recall",
+                )
             )
         first = mean or (np.nan, np.nan)
         ends[name] = (np.r_[first[0], low], np.r_[first[1], high])

@@ -10,6 +10,7 @@ TABLES = (
     "predictive_values.csv",
     "decision_curve.csv",
     "reliability.csv",
+    "calibration.csv",
     "subgroups.csv",
     "roc.csv",
     "pr.csv",

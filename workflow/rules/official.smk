@@ -38,6 +38,7 @@ rule official:
             fold=FOLDS,
         ),
         catalogue="results/catalogue/test.csv",
+        training="results/catalogue/train.csv",
         matches="results/catalogue/official_matches.csv",
     output:
         report(
