@@ -26,7 +26,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
-from scipy.special import betainc, ndtri
+from scipy.special import betainc
 
 from melanoma.evaluation.ranking import Floats, divide
 
@@ -45,11 +45,6 @@ still .94, and with more than 2 all intervals widen for nothing (simulated)."""
 _PRIOR_FREEDOM = 2.0
 """Degrees of freedom with which the number of a class's lesions counts beside its spread over the
 resamples (a moderated variance; Smyth 2004, Statistical Applications in Genetics 3, 3)."""
-
-_UNSEEN = 2.0
-"""Lesions that a difference counts at the least, one that only the first and one that only the
-second of two classifiers has right (after Bonett and Price 2012, Journal of Educational and
-Behavioral Statistics 37, 479-488)."""
 
 _NO_SPREAD = 1e-9
 """Standard error that is rounding alone."""
@@ -237,7 +232,11 @@ def _least(points: Floats, sizes: Floats, together: float) -> float:
         spread = shares * (1.0 - shares) / sizes
         variance = together * float(spread.sum()) / len(points) ** 2
         cases = value * (1.0 - value) / max(variance, 1e-300)
-        return float(betainc(cases * seen, cases * (1.0 - seen) + 1.0, value)) - _TAIL
+        tail = float(betainc(cases * seen, cases * (1.0 - seen) + 1.0, value))
+        # At least as likely as that all are perfect, which is no average's matter where classes
+        # differ in size.
+        perfect = np.exp(float((sizes * np.log(np.maximum(shares, 1e-300))).sum()) / together)
+        return max(tail, float(perfect)) - _TAIL
 
     pull = _root(excess)
     return min(float(_best_shares(np.exp(pull), borrowed, sizes).mean()), seen)
@@ -267,10 +266,8 @@ def average_difference(first: Classes, second: Classes) -> Interval | None:
     """Interval of `second - first`, averages over the same classes of the same images.
 
     From both intervals and the averages' correlation over the resamples (MOVER; Zou and Donner
-    2008, Statistics in Medicine 27, 1693-1702). A class that shows no spread tells nothing of how
-    the two vary together there and counts as unrelated, by its share of the variance. Two that are
-    right and wrong in the same lesions may yet differ in others: the interval is never narrower
-    than that of `_UNSEEN` lesions which only one of them has right.
+    2008, Statistics in Medicine 27, 1693-1702). Two that are right and wrong in the same lesions
+    may yet differ in others: the interval reaches at least as far as a perfect average's would.
 
     Args:
         first: of one classifier.
@@ -282,19 +279,26 @@ def average_difference(first: Classes, second: Classes) -> Interval | None:
     ends = average_interval(first), average_interval(second)
     if ends[0] is None or ends[1] is None:
         return None
-    together = _correlation(first, second) * np.sqrt(_seen(first) * _seen(second))
-    sizes = np.maximum(np.minimum(first.sizes, second.sizes)[~np.isnan(first.points)], 1.0)
-    unseen = _UNSEEN / sizes.sum() * (1.0 / sizes).sum() / len(sizes) ** 2
-    critical = float(ndtri(1.0 - _TAIL)) ** 2
+    together = _correlation(first, second)
+    unseen = max(_unseen(first), _unseen(second))
     points = first.point, second.point
     below = points[1] - ends[1][0], ends[0][1] - points[0]
     above = ends[1][1] - points[1], points[0] - ends[0][0]
     down, up = (
-        float(np.sqrt(max(a * a + b * b - 2 * together * a * b, critical * unseen)))
+        float(np.sqrt(max(a * a + b * b - 2 * together * a * b, unseen**2)))
         for a, b in (below, above)
     )
     change = points[1] - points[0]
     return max(change - down, -1.0), min(change + up, 1.0)
+
+
+def _unseen(classes: Classes) -> float:
+    """How far the interval of the average would reach if every class were perfect."""
+    defined = ~np.isnan(classes.points)
+    known = classes.groups[defined] > 1
+    sizes = np.maximum(classes.sizes[defined][known], 1.0)
+    reach = 1.0 - _least(np.ones(len(sizes)), sizes, 1.0) if known.any() else 0.0
+    return float(np.hypot(known.mean() * reach, np.sqrt((~known).sum()) / len(known)))
 
 
 def _correlation(first: Classes, second: Classes) -> float:
@@ -302,16 +306,3 @@ def _correlation(first: Classes, second: Classes) -> float:
     sums = [_deviations(classes.replicates)[0].sum(axis=0) for classes in (first, second)]
     scale = np.sqrt((sums[0] ** 2).sum() * (sums[1] ** 2).sum())
     return float(np.clip((sums[0] * sums[1]).sum() / scale, -1.0, 1.0)) if scale > 0 else 0.0
-
-
-def _seen(classes: Classes) -> float:
-    """Share of an average's variance that is of classes which show spread over the resamples."""
-    defined = ~np.isnan(classes.points)
-    _, variances = _deviations(classes.replicates[defined])
-    still = (variances < _NO_SPREAD**2) | (classes.groups[defined] < 2)
-    sizes = np.maximum(classes.sizes[defined], 1.0)
-    # A share that is not quite perfect, as `_BORROWED` lesions would have it that are half right.
-    nearly = (sizes + _BORROWED / 2) * (_BORROWED / 2) / (sizes + _BORROWED) ** 3
-    hidden = float(nearly[still].sum())
-    whole = hidden + float(variances[~still].sum())
-    return 1.0 - hidden / whole if whole > 0 else 0.0

@@ -15,10 +15,11 @@ classes of a per-class figure is covered in less than 93 % or more than 97 % of 
 usual world, or in less than 90 % of the excellent one; averages over classes, whose errors are
 counted exactly, may be covered more often. With few lesions the balanced accuracy, the macro F1 and
 the macro AUROC are to be covered in 93 % at the least, the balanced accuracy and the macro F1 in no
-more than 97 % where every class has 20 lesions and no share is near its bound. By chance alone a true 95 % comes out
-between 92.9 and 97.1 % in 95 of 100 runs of 400 repeats. Next to a bound no interval can cover
-exactly as often as it says: a figure takes few values there, and a resample sees only the errors
-that happened.
+more than 97 % where every class has 20 lesions and no share is near its bound.
+
+By chance alone a true 95 % comes out between 92.9 and 97.1 % in 95 of 100 runs of 400 repeats. Next
+to a bound no interval can cover exactly as often as it says: a figure takes few values there, and a
+resample sees only the errors that happened.
 """
 
 from __future__ import annotations
