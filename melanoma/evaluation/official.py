@@ -41,6 +41,7 @@ FILES = (
     "scores.csv",
     "per_class.csv",
     "confusion.csv",
+    "unknown.csv",
     "submission.csv",
     "ood.csv",
 )
@@ -193,6 +194,9 @@ def _write(
     names = {"recall": "balanced_accuracy", "auc": "macro_auc"}
     ends = {f"{old}_{end}": f"{new}_{end}" for old, new in names.items() for end in ("low", "high")}
     write_table(output / "scores.csv", headline.rename(columns=names | ends))
+    unknown = result["unknown"]
+    told = {"score": unknown["score"], "never": unknown["never"], "threshold": unknown["threshold"]}
+    write_table(output / "unknown.csv", pd.DataFrame([told | unknown["validation"]]))
     write_json(output / "scores.json", result)
 
 

@@ -128,7 +128,7 @@ _EVALUATION = (
         "6 calibration",
         "reliability",
         ("evaluation/{experiment}/reliability.svg",),
-        ("evaluation/{experiment}/reliability.csv",),
+        ("evaluation/{experiment}/calibration.csv", "evaluation/{experiment}/reliability.csv"),
         folded=True,
     ),
     Page(
@@ -180,6 +180,7 @@ OFFICIAL = Page(
     ("official/per_class.svg", "official/confusion.svg"),
     (
         "official/scores.csv",
+        "official/unknown.csv",
         "official/per_class.csv",
         "official/confusion.csv",
         "catalogue/official_matches.csv",
