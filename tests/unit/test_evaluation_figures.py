@@ -367,7 +367,9 @@ def test_comparison_pairs_the_experiments(tmp_path):
     assert (same["difference_low"] <= 0).all()
     assert (same["difference_high"] >= 0).all()
     reach = (same["difference_high"] - same["difference_low"]) / (first["high"] - first["low"])
-    assert (reach[["accuracy", "balanced_accuracy", "macro_f1"]] < 0.5).all()
+    assert (reach[["accuracy", "macro_f1"]] < 0.5).all()
+    # Where classes have two or three lesions, others might tell them apart.
+    assert 0.5 < reach["balanced_accuracy"] < 1
     assert not same["beyond_noise"].astype(bool).any()
     width = worse["difference_high"] - worse["difference_low"]
     independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])

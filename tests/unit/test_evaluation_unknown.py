@@ -86,7 +86,7 @@ def test_scores_that_are_no_numbers_are_refused():
 
 
 def test_what_is_chosen_gains_where_the_unknown_can_be_told_and_costs_little_elsewhere():
-    table = gains(draws=20, images=2000).set_index("separation")
+    table = gains(draws=40, images=2000).set_index("separation")
     assert (table["points"] >= -MEAN_LOSS).all()
     assert (table["fifth"] >= -WORST_LOSS).all()
     assert (table.loc[list(GAINING), "points"] > 1).all()
