@@ -52,7 +52,7 @@ def draw_reliability(
             bottom.set_xlabel("predicted probability")
         axes[0].set_ylabel("share that came true")
         axes[2].set_ylabel("images")
-        figure.supxlabel("bars: 95 % intervals by lesion, also of bins of one lesion", fontsize=11)
+        figure.supxlabel("bars: 95 % intervals, by lesion", fontsize=11)
     style.save_figure(figure, path)
 
 

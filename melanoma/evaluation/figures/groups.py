@@ -134,8 +134,8 @@ def draw_subgroups(
             parts.rows_axis(axes[0], labels, places)
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; {_point(melanoma)};\n"
-            "averages over the classes that all subgroups of a kind have; difference: to all other "
-            "images;\n"
+            "averages over the classes that all subgroups of a kind have; difference: of balanced "
+            "accuracy, to all other images;\n"
             f"{parts.interval_note(rows, SUBGROUPS)};\n"
             f"too small to judge and left out: {left_out} of {len(every)} subgroups",
             fontsize=11,
