@@ -110,14 +110,10 @@ def evaluate_official(
     )
     chosen = dict(_image_sets(truth, submitted, matched))
     never = dict(_image_sets(truth, silent, matched))
-    found = {name: official_scores(*pair) for name, pair in chosen.items()}
-    without = {name: official_scores(*pair) for name, pair in never.items()}
     rows = [judged(name, score, *pair) for name, pair in chosen.items() for score in _SCORES]
     rows += [judged(name, NEVER, *pair) for name, pair in never.items()]
-    result = {
-        "all": found["all"],
-        "without_matched": found.get("without_matched"),
-        "never": {name: without.get(name) for name in ("all", "without_matched")},
+    result = _scores(chosen) | {
+        "never": _scores(never),
         "matched": len(set(matched) & set(truth["image"])),
         "unknown": _told(choice, ood),
     }
@@ -137,16 +133,17 @@ def choose_on_validation(
         ood: "energy" or "msp".
 
     Raises:
-        InputError: no image, an image of no known diagnosis or one that is not in the catalogue.
+        InputError: no image, one of no known diagnosis, in two folds or not in the catalogue.
     """
-    table = pd.concat(folds, ignore_index=True) if folds else pd.DataFrame(columns=["image"])
+    if not folds:
+        raise InputError("official: no validation predictions to choose on when to say UNK")
+    table = join_folds("val", folds)
     judged = judge(table, catalogue)
     if judged.unknown or not len(judged.truth):
         raise InputError(
             f"validation predictions: {judged.unknown} of {len(table)} images are of no known "
             "diagnosis; predict again on the present splits"
         )
-    table = table.sort_values("image", kind="stable", ignore_index=True)
     return choose_unknown(
         ood_scores(table, ood),
         stand_in_scores(table, ood, judged.truth),
@@ -154,6 +151,12 @@ def choose_on_validation(
         judged.probabilities.argmax(axis=1) == judged.truth,
         judged.groups.to_numpy(str),
     )
+
+
+def _scores(sets: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, Any]:
+    """The official scores of all images, and of those without a match or None."""
+    found = {name: official_scores(*pair) for name, pair in sets.items()}
+    return {name: found.get(name) for name in ("all", "without_matched")}
 
 
 def _told(choice: UnknownChoice, ood: str) -> dict[str, Any]:
