@@ -17,11 +17,11 @@ from melanoma.wording import quoted, shortened
 
 Floats = NDArray[np.float64]
 
-KEPT = 0.95
-"""Share of validation images, all of known diagnosis, that the threshold lets pass as known."""
-
 _MISSING = ("", "NA", "N/A", "NaN", "nan", "null", "None")
 """Spellings of a missing probability."""
+
+_LEAST = 1e-15
+"""Least share that is left where a class is masked: a float32 softmax can round to zero."""
 
 _BELOW = 0.2
 """Highest value below the threshold, times 1/2: under the least possible largest of 8 shares."""
@@ -34,10 +34,12 @@ class UnknownThreshold:
     Attributes:
         threshold: score above which it does.
         scale: spread of the scores of known images, in the score's own unit.
+        never: no image does; the threshold then only ranks.
     """
 
     threshold: float
     scale: float
+    never: bool = False
 
 
 def ood_scores(predictions: pd.DataFrame, kind: str) -> Floats:
@@ -63,7 +65,32 @@ def ood_scores(predictions: pd.DataFrame, kind: str) -> Floats:
     return predictions["energy"].to_numpy(np.float64)
 
 
-def choose_threshold(validation_scores: Floats, kept: float = KEPT) -> UnknownThreshold:
+def stand_in_scores(predictions: pd.DataFrame, kind: str, classes: NDArray[np.int64]) -> Floats:
+    """How strange each image looks to the model without a class: its logit is masked.
+
+    Args:
+        predictions: as for `ood_scores`.
+        kind: likewise.
+        classes: int [n], index into `CLASSES` of the class that each image does without.
+
+    Returns:
+        float [n].
+
+    Raises:
+        InputError: as `ood_scores`.
+    """
+    probabilities = predictions[list(CLASSES)].to_numpy(np.float64, copy=True)
+    probabilities[np.arange(len(probabilities)), classes] = 0.0
+    # Added up rather than taken from 1, where rounding would leave nothing of small ones.
+    left = np.maximum(probabilities.sum(axis=1), _LEAST)
+    if kind == "msp":
+        strangeness: Floats = 1.0 - probabilities.max(axis=1) / left
+        return strangeness
+    energy: Floats = ood_scores(predictions, kind) - np.log(left)
+    return energy
+
+
+def choose_threshold(validation_scores: Floats, kept: float) -> UnknownThreshold:
     """Threshold that lets a share of the validation images pass as known.
 
     Args:
@@ -83,18 +110,22 @@ def choose_threshold(validation_scores: Floats, kept: float = KEPT) -> UnknownTh
 def unknown_probability(scores: Floats, rule: UnknownThreshold) -> Floats:
     """UNK's value in a submission: rises with the score, above 0.5 exactly above the threshold.
 
+    Where UNK is never said it rises all the same, for the ranking, and stays under 0.1.
+
     Below the threshold it stays under 0.1, so that the most likely known class, which has at
     least (1 - 0.1) / 8, keeps the arg-max whatever the softmax looks like.
 
     Args:
         scores: float [n], from `ood_scores`.
-        rule: from `choose_threshold` on validation.
+        rule: chosen on validation.
 
     Returns:
         float [n] in [0, 1].
     """
     distance = (np.asarray(scores, np.float64) - rule.threshold) / rule.scale
     value = np.exp(-np.logaddexp(0.0, -distance))
+    if rule.never:
+        return value * _BELOW / 2
     return np.where(distance > 0, value, value * _BELOW)
 
 
@@ -106,11 +137,11 @@ def submission(
     Args:
         predictions: image and the eight classes' softmax.
         ood_scores: float [n], in the rows' order.
-        rule: from `choose_threshold` on validation.
+        rule: chosen on validation.
 
     Returns:
         image, the eight classes, UNK; rows add up to 1; UNK is the arg-max exactly where the
-        score is above the threshold.
+        score is above the threshold, or nowhere if it is never said.
     """
     unknown = unknown_probability(ood_scores, rule)
     known = predictions[list(CLASSES)].to_numpy(np.float64)

@@ -21,6 +21,7 @@ with job_log(snakemake.log[0]):
             [Path(path) for path in snakemake.input.official],
             [Path(path) for path in snakemake.input.validation],
             Path(snakemake.input.catalogue),
+            Path(snakemake.input.training),
             folder,
             ood=snakemake.params.ood,
             matched={image for table in found for image in table["image_a"]},

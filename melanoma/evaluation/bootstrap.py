@@ -8,19 +8,25 @@ replacement, and each row counts as often as its group was drawn.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from melanoma.evaluation import metrics
-from melanoma.evaluation.intervals import (
+from melanoma.evaluation.averages import (
+    Classes,
     Interval,
+    average_interval,
+    effective_groups,
+    ranking_size,
+)
+from melanoma.evaluation.intervals import (
+    Spread,
     Support,
     count_groups,
     interval,
     of_cases,
-    of_mean,
     of_ranking,
 )
 from melanoma.evaluation.metrics import Figures, Ints
@@ -189,7 +195,7 @@ def interval_ends(
 def supports_of(
     truth: Ints, probabilities: Floats, groups: Ints
 ) -> tuple[dict[str, Support], dict[str, list[Support]]]:
-    """What every classification figure rests on.
+    """What every classification figure rests on but the averages over classes.
 
     Args:
         truth: int [n].
@@ -212,11 +218,9 @@ def supports_of(
         "auroc": [of_ranking(*counts) for counts in zip(own, others, strict=True)],
         "average_precision": [of_cases(count) for count in own],
     }
-    total = len(np.unique(groups))
-    mean = of_mean(own, behind=total)
     melanoma = CLASSES.index(MELANOMA)
-    headline = dict.fromkeys(metrics.HEADLINE, mean)
-    headline |= dict.fromkeys(("accuracy", "weighted_f1"), of_cases(total))
+    whole = of_cases(len(np.unique(groups)))
+    headline = {name: whole for name in metrics.HEADLINE if name not in metrics.AVERAGES}
     headline |= {
         f"melanoma_{name}": per_class[figure][melanoma]
         for name, figure in metrics.MELANOMA_FIGURES.items()
@@ -233,12 +237,15 @@ class Estimated:
         intervals: name -> lower and upper end, or None.
         per_class: name -> figure of each class.
         per_class_intervals: name -> interval or None of each class.
+        averages: headline figure that is an average over classes -> what it is made of; empty
+            without resamples.
     """
 
     figures: dict[str, float]
     intervals: dict[str, Interval | None]
     per_class: dict[str, list[float]]
     per_class_intervals: dict[str, list[Interval | None]]
+    averages: dict[str, Classes] = field(default_factory=dict, compare=False)
 
 
 def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estimated:
@@ -250,35 +257,92 @@ def estimate(truth: Ints, probabilities: Floats, resamples: Resamples) -> Estima
         resamples: of the same rows; with none, every interval is None.
     """
     point = metrics.point_figures(truth, probabilities)
-    spread = replicate_figures(truth, probabilities, resamples)
     figures = {name: float(values[0]) for name, values in point.headline.items()}
     per_class = {name: values[:, 0].tolist() for name, values in point.per_class.items()}
+    spread = replicate_figures(truth, probabilities, resamples)
     if spread is None:
         nothing: list[Interval | None] = [None] * probabilities.shape[1]
         return Estimated(
             figures, dict.fromkeys(figures), per_class, dict.fromkeys(per_class, nothing)
         )
     supports, class_supports = supports_of(truth, probabilities, resamples.groups)
-    freedom = resamples.freedom(spread.headline)
-    class_freedom = resamples.freedom(spread.per_class)
-    return Estimated(
-        figures,
-        {
-            name: interval(value, spread.headline[name], float(freedom[name]), supports[name])
-            for name, value in figures.items()
-        },
-        per_class,
-        {
-            name: [
-                interval(*of_class)
-                for of_class in zip(
-                    values,
-                    spread.per_class[name],
-                    class_freedom[name].tolist(),
-                    class_supports[name],
-                    strict=True,
-                )
-            ]
-            for name, values in per_class.items()
-        },
+    freedom = resamples.freedom(spread.headline | spread.per_class)
+    lesions = np.array(
+        [effective_groups(resamples.groups, truth == c) for c in range(len(CLASSES))]
     )
+    averages = _averages(lesions, point, spread, freedom, class_supports)
+    ends = {name: average_interval(classes) for name, classes in averages.items()}
+    ends |= {
+        name: interval(figures[name], spread.headline[name], float(freedom[name]), support)
+        for name, support in supports.items()
+    }
+    class_ends = {
+        name: [
+            interval(*of_class)
+            for of_class in zip(
+                values,
+                spread.per_class[name],
+                freedom[name].tolist(),
+                class_supports[name],
+                strict=True,
+            )
+        ]
+        for name, values in per_class.items()
+    }
+    return Estimated(figures, {n: ends[n] for n in figures}, per_class, class_ends, averages)
+
+
+def headline_spreads(truth: Ints, probabilities: Floats, resamples: Resamples) -> dict[str, Spread]:
+    """Headline figures with what their differences follow from.
+
+    Args:
+        truth: int [n], index into `CLASSES`.
+        probabilities: float [n, 8].
+        resamples: of the same rows; with none, no figure has an interval or replicates.
+    """
+    point = metrics.point_figures(truth, probabilities)
+    figures = {name: float(values[0]) for name, values in point.headline.items()}
+    spread = replicate_figures(truth, probabilities, resamples)
+    if spread is None:
+        return {name: Spread(value, None, np.zeros(0)) for name, value in figures.items()}
+    supports, class_supports = supports_of(truth, probabilities, resamples.groups)
+    needed = {of: spread.per_class[of] for of in metrics.AVERAGES.values()}
+    freedom = resamples.freedom(spread.headline | needed)
+    lesions = np.array(
+        [effective_groups(resamples.groups, truth == c) for c in range(len(CLASSES))]
+    )
+    averages = _averages(lesions, point, spread, freedom, class_supports)
+    found = {}
+    for name, value in figures.items():
+        values = spread.headline[name]
+        if name in averages:
+            ends = average_interval(averages[name])
+            found[name] = Spread(value, ends, values, averages[name])
+        else:
+            ends = interval(value, values, float(freedom[name]), supports[name])
+            found[name] = Spread(value, ends, values)
+    return found
+
+
+def _averages(
+    lesions: Floats,
+    point: Figures,
+    spread: Figures,
+    freedom: Mapping[str, Floats],
+    supports: Mapping[str, Sequence[Support]],
+) -> dict[str, Classes]:
+    """What each average over classes is made of; `lesions`: effective number in each class."""
+    # An error is a miss or a false alarm, and either takes half of what a missed case takes.
+    sizes = {"f1": 2.0 * lesions}
+    sizes["auroc"] = np.array([ranking_size(support.reach) for support in supports["auroc"]])
+    return {
+        name: Classes(
+            points=point.per_class[of][:, 0],
+            replicates=spread.per_class[of],
+            freedom=freedom[of],
+            sizes=sizes.get(of, lesions),
+            groups=np.array([support.groups for support in supports[of]], np.int64),
+            shares=of == "recall",
+        )
+        for name, of in metrics.AVERAGES.items()
+    }

@@ -10,9 +10,9 @@ import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
-from melanoma.evaluation import metrics
-from melanoma.evaluation.bootstrap import Resamples, replicate_figures, supports_of
-from melanoma.evaluation.intervals import Interval, Spread, difference_interval, interval
+from melanoma.evaluation.averages import Interval
+from melanoma.evaluation.bootstrap import Resamples, headline_spreads
+from melanoma.evaluation.intervals import Spread, difference_interval
 from melanoma.evaluation.tables import Judged, judge, read_predictions
 
 FIGURES = (
@@ -104,18 +104,7 @@ def _rows(judged: Mapping[str, Judged], draws: Resamples, subset: str) -> list[d
 
 def figure_spreads(judged: Judged, draws: Resamples) -> dict[str, Spread]:
     """Headline figures with their intervals and replicates (empty without resamples)."""
-    point = metrics.point_figures(judged.truth, judged.probabilities).headline
-    replicated = replicate_figures(judged.truth, judged.probabilities, draws)
-    if replicated is None:
-        return {name: Spread(float(v[0]), None, np.zeros(0)) for name, v in point.items()}
-    supports, _ = supports_of(judged.truth, judged.probabilities, draws.groups)
-    freedom = draws.freedom(replicated.headline)
-    spreads = {}
-    for name, values in replicated.headline.items():
-        value = float(point[name][0])
-        ends = interval(value, values, float(freedom[name]), supports[name])
-        spreads[name] = Spread(value, ends, values)
-    return spreads
+    return headline_spreads(judged.truth, judged.probabilities, draws)
 
 
 def _ends(names: tuple[str, str], ends: Interval | None) -> dict[str, object]:

@@ -6,15 +6,16 @@ tried (percentile, basic, normal, BC, BCa, t on the logit scale) it is the narro
 truth as often as it says, also where a classifier errs on one lesion or none
 (tests/benchmarks/coverage_of_intervals.py).
 
+Averages over classes have intervals of their own (`melanoma.evaluation.averages`).
+
 Where nothing is wrong the bootstrap sees no spread at all. The interval is then one-sided and
 follows from how many groups the figure rests on (`Support`). A figure between 0 and 1 without any
-spread, such as the balanced accuracy of a classifier that gives one answer to everything, gets no
-interval: that it would be the same with other lesions is not known, just not seen.
+spread, such as the accuracy in lesions that are all half right, gets no interval: that it would be
+the same with other lesions is not known, just not seen.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,12 +23,8 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
+from melanoma.evaluation.averages import LEVEL, Classes, Interval, average_difference
 from melanoma.evaluation.ranking import Floats
-
-Interval = tuple[float, float]
-
-LEVEL = 0.95
-"""Coverage that the intervals aim at."""
 
 LEAST_FREEDOM = 4.0
 """Fewest degrees of freedom of a score interval. Where one or two groups decide a figure it is
@@ -87,27 +84,6 @@ def _area_variance(area: float, positive: int, negative: int) -> float:
     return spread / (positive * negative)
 
 
-def of_mean(groups: Sequence[int], *, behind: int) -> Support:
-    """A mean of classes' figures that rest on that many groups each.
-
-    At 1 its least value is that of the classes whose joint chance of being perfect is still
-    2.5 %: a class of two lesions may be much worse than it looks, one of hundreds may not.
-
-    Args:
-        groups: of each class; classes without any do not count.
-        behind: groups in all.
-    """
-    counts = np.array([count for count in groups if count], np.float64)
-    if not len(counts):
-        return Support(behind, 1.0)
-
-    def log_chance(scale: float) -> float:
-        return float((counts * np.log(np.minimum(scale * counts, 1.0))).sum() - np.log(_TAIL))
-
-    scale = float(brentq(log_chance, 1e-12, 1.0 / counts.min()))
-    return Support(behind, 1.0 - float(np.minimum(scale * counts, 1.0).mean()))
-
-
 def interval(point: float, replicates: Floats, freedom: float, support: Support) -> Interval | None:
     """Interval of a figure between 0 and 1.
 
@@ -143,11 +119,13 @@ class Spread:
         point: the figure.
         ends: its interval.
         replicates: float [b], in the same resamples as the other's.
+        classes: what an average over classes is made of.
     """
 
     point: float
     ends: Interval | None
     replicates: Floats
+    classes: Classes | None = None
 
 
 def difference_interval(first: Spread, second: Spread) -> Interval | None:
@@ -156,7 +134,8 @@ def difference_interval(first: Spread, second: Spread) -> Interval | None:
     From the figures' own intervals and their correlation over the resamples (Zou and Donner 2008,
     Statistics in Medicine 27, 1693-1702; for paired shares Newcombe's method 10, 1998). Where two
     classifiers err alike in every resample it does not shrink to nothing, as the bootstrap of the
-    difference would: what tells them apart may be in lesions that are not there.
+    difference would: what tells them apart may be in lesions that are not there. Averages over
+    classes differ as their classes do (`average_difference`).
 
     Args:
         first: of one classifier.
@@ -167,6 +146,8 @@ def difference_interval(first: Spread, second: Spread) -> Interval | None:
     """
     if first.ends is None or second.ends is None:
         return None
+    if first.classes is not None and second.classes is not None:
+        return average_difference(first.classes, second.classes)
     together = _correlation(first.replicates, second.replicates)
     change = second.point - first.point
     down = _joint(second.point - second.ends[0], first.ends[1] - first.point, together)

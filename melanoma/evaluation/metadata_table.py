@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
+from melanoma.evaluation.averages import Classes
 from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.combine import join_folds
 from melanoma.evaluation.compare import difference_columns, figure_spreads
@@ -91,8 +93,21 @@ def _means(spreads: Sequence[dict[str, Spread]]) -> dict[str, Spread]:
             float(np.mean([spread.point for spread in own])),
             None if np.isnan(low) else (float(low), float(high)),
             np.mean([spread.replicates for spread in own], axis=0),
+            _mean_classes([spread.classes for spread in own if spread.classes is not None]),
         )
     return means
+
+
+def _mean_classes(several: Sequence[Classes]) -> Classes | None:
+    """Mean of what an average over classes is made of; None where the figure is no average."""
+    if not several:
+        return None
+    return replace(
+        several[0],
+        points=np.mean([one.points for one in several], axis=0),
+        replicates=np.mean([one.replicates for one in several], axis=0),
+        freedom=np.mean([one.freedom for one in several], axis=0),
+    )
 
 
 def _rows(means: dict[tuple[str, str], dict[str, Spread]]) -> list[dict[str, object]]:

@@ -33,6 +33,14 @@ HEADLINE = (
 )
 """Figures of a whole subset; the melanoma ones are the class decision's and the raw ranking's."""
 
+AVERAGES = {
+    "balanced_accuracy": "recall",
+    "macro_f1": "f1",
+    "macro_auroc": "auroc",
+    "macro_average_precision": "average_precision",
+}
+"""Headline figure that is an average over the classes -> the figure of one class it is made of."""
+
 MELANOMA_FIGURES = {
     "sensitivity": "recall",
     "specificity": "specificity",
@@ -123,12 +131,10 @@ def _headline(
     hit = np.trace(matrix, axis1=1, axis2=2)
     figures = {
         "accuracy": divide(hit, total),
-        "balanced_accuracy": mean_of_defined(per_class["recall"]),
-        "macro_f1": mean_of_defined(per_class["f1"]),
         "weighted_f1": divide((np.nan_to_num(per_class["f1"]) * support).sum(axis=0), total),
-        "macro_auroc": mean_of_defined(per_class["auroc"]),
-        "macro_average_precision": mean_of_defined(per_class["average_precision"]),
     }
+    figures |= {name: mean_of_defined(per_class[of]) for name, of in AVERAGES.items()}
+    figures = {name: figures[name] for name in HEADLINE if name in figures}
     index = CLASSES.index(MELANOMA)
     for name, figure in MELANOMA_FIGURES.items():
         figures[f"melanoma_{name}"] = per_class[figure][index]

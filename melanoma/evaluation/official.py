@@ -6,8 +6,9 @@ where there are none, so that they are a little narrow if a lesion was photograp
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
-from dataclasses import asdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,30 @@ from numpy.typing import NDArray
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
+from melanoma.evaluation.averages import (
+    Classes,
+    average_interval,
+    effective_groups,
+    ranking_size,
+)
 from melanoma.evaluation.bootstrap import Resamples, interval_ends
 from melanoma.evaluation.combine import join_folds
-from melanoma.evaluation.intervals import Support, count_groups, of_cases, of_mean, of_ranking
+from melanoma.evaluation.intervals import count_groups, of_cases, of_ranking
 from melanoma.evaluation.metrics import mean_of_defined
 from melanoma.evaluation.ranking import Floats, divide, ranking_figures
-from melanoma.evaluation.tables import read_predictions
+from melanoma.evaluation.tables import judge, read_predictions
+from melanoma.evaluation.unknown import UnknownChoice, choose_unknown
 from melanoma.files import write_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
 from melanoma.scoring import Decided, decide, official_scores
-from melanoma.submission import KEPT, choose_threshold, ood_scores, read_submission, submission
+from melanoma.submission import ood_scores, read_submission, stand_in_scores, submission
 
 FILES = (
     "scores.json",
     "scores.csv",
     "per_class.csv",
     "confusion.csv",
+    "unknown.csv",
     "submission.csv",
     "ood.csv",
 )
@@ -40,6 +49,9 @@ FILES = (
 
 NINE = (*CLASSES, UNKNOWN)
 _SCORES = {"nine_class": NINE, "eight_class": CLASSES}
+NEVER = "nine_class_never"
+"""The nine-class score of the same predictions, had UNK never been said."""
+
 _FIGURES = ("recall", "auc")
 
 
@@ -47,6 +59,7 @@ def evaluate_official(
     official: Sequence[Path],
     validation: Sequence[Path],
     catalogue: Path,
+    training: Path,
     output: Path,
     *,
     ood: str,
@@ -58,8 +71,10 @@ def evaluate_official(
 
     Args:
         official: each fold's predictions of the official test set, with energy.
-        validation: each fold's predictions of its validation part: the threshold's only source.
+        validation: each fold's predictions of its validation part, with energy: the only source of
+            the choice when to say UNK.
         catalogue: CSV of the test set's images.
+        training: CSV of the training set's images, the validation parts' among them.
         output: folder that gets `FILES`.
         ood: evaluation.ood, "energy" or "msp".
         matched: images of the test set that are also in training.
@@ -68,42 +83,94 @@ def evaluate_official(
 
     Returns:
         What scores.json holds: "all" and "without_matched" (None without any matched) as
-        `official_scores` gives them, "matched" (their number), and "unknown" (the threshold).
+        `official_scores` gives them, "never" (the same two, had UNK never been said), "matched"
+        (their number), and "unknown": score, kept (share of validation images that pass as known),
+        threshold (None where UNK is never said), scale, and what validation showed
+        (`UnknownChoice`).
 
     Raises:
         InputError: predictions and catalogue are not of the same images.
     """
     tables = [read_predictions(path) for path in official]
     scores = _strangeness("official", tables, ood)
-    known = _strangeness("val", [read_predictions(path) for path in validation], ood)
-    rule = choose_threshold(known["ood"].to_numpy(float))
+    choice = choose_on_validation(
+        [read_predictions(path) for path in validation], read_catalogue(training), ood
+    )
     probabilities = join_folds("official", [table[["image", *CLASSES]] for table in tables])
     images = read_catalogue(catalogue)
+    strangeness = scores["ood"].to_numpy(float)
     file = output / "submission.csv"
-    write_table(file, submission(probabilities, scores["ood"].to_numpy(float), rule))
+    write_table(file, submission(probabilities, strangeness, choice.rule))
     # What is scored is the file that would be handed in, checked by the challenge's rules.
     submitted = read_submission(file, list(images["image"])).rename_axis("image").reset_index()
+    silent = submission(probabilities, strangeness, replace(choice.rule, never=True))
     truth = truth_table(images)
-    groups = images.set_index("image")["group"]
-    chosen = dict(_image_sets(truth, submitted, matched))
-    found = {name: official_scores(*pair) for name, pair in chosen.items()}
-    per_class = pd.concat(
-        [
-            _judged(name, score, *pair, groups=groups, resamples=resamples, seed=seed)
-            for name, pair in chosen.items()
-            for score in _SCORES
-        ],
-        ignore_index=True,
+    judged = partial(
+        _judged, groups=images.set_index("image")["group"], resamples=resamples, seed=seed
     )
-    result = {
-        "all": found["all"],
-        "without_matched": found.get("without_matched"),
+    chosen = dict(_image_sets(truth, submitted, matched))
+    never = dict(_image_sets(truth, silent, matched))
+    rows = [judged(name, score, *pair) for name, pair in chosen.items() for score in _SCORES]
+    rows += [judged(name, NEVER, *pair) for name, pair in never.items()]
+    result = _scores(chosen) | {
+        "never": _scores(never),
         "matched": len(set(matched) & set(truth["image"])),
-        "unknown": {"score": ood, "kept": KEPT, **asdict(rule)},
+        "unknown": _told(choice, ood),
     }
-    _write(output, result, per_class, scores)
+    _write(output, result, pd.concat(rows, ignore_index=True), scores)
     write_table(output / "confusion.csv", _confusion(decide(truth, submitted, NINE)))
     return result
+
+
+def choose_on_validation(
+    folds: Sequence[pd.DataFrame], catalogue: pd.DataFrame, ood: str
+) -> UnknownChoice:
+    """Choose when to say UNK from each fold's predictions of its own validation part.
+
+    Args:
+        folds: image, the eight classes and, for "energy", energy.
+        catalogue: of the training set: image, diagnosis, group.
+        ood: "energy" or "msp".
+
+    Raises:
+        InputError: no image, one of no known diagnosis, in two folds or not in the catalogue.
+    """
+    if not folds:
+        raise InputError("official: no validation predictions to choose on when to say UNK")
+    table = join_folds("val", folds)
+    judged = judge(table, catalogue)
+    if judged.unknown or not len(judged.truth):
+        raise InputError(
+            f"validation predictions: {judged.unknown} of {len(table)} images are of no known "
+            "diagnosis; predict again on the present splits"
+        )
+    return choose_unknown(
+        ood_scores(table, ood),
+        stand_in_scores(table, ood, judged.truth),
+        judged.truth,
+        judged.probabilities.argmax(axis=1) == judged.truth,
+        judged.groups.to_numpy(str),
+    )
+
+
+def _scores(sets: Mapping[str, tuple[pd.DataFrame, pd.DataFrame]]) -> dict[str, Any]:
+    """The official scores of all images, and of those without a match or None."""
+    found = {name: official_scores(*pair) for name, pair in sets.items()}
+    return {name: found.get(name) for name in ("all", "without_matched")}
+
+
+def _told(choice: UnknownChoice, ood: str) -> dict[str, Any]:
+    """The choice as scores.json holds it."""
+    shown = asdict(choice)
+    rule = shown.pop("rule")
+    return {
+        "score": ood,
+        "kept": 1.0 - choice.share,
+        "never": rule["never"],
+        "threshold": None if rule["never"] else rule["threshold"],
+        "scale": rule["scale"],
+        "validation": shown,
+    }
 
 
 def _image_sets(
@@ -124,11 +191,15 @@ def _write(
     scores: pd.DataFrame,
 ) -> None:
     write_table(output / "ood.csv", scores)
-    write_table(output / "per_class.csv", per_class[per_class["class"] != ""])
+    classes = (per_class["class"] != "") & (per_class["score"] != NEVER)
+    write_table(output / "per_class.csv", per_class[classes])
     headline = per_class[per_class["class"] == ""].drop(columns="class")
     names = {"recall": "balanced_accuracy", "auc": "macro_auc"}
     ends = {f"{old}_{end}": f"{new}_{end}" for old, new in names.items() for end in ("low", "high")}
     write_table(output / "scores.csv", headline.rename(columns=names | ends))
+    unknown = result["unknown"]
+    told = {"score": unknown["score"], "never": unknown["never"], "threshold": unknown["threshold"]}
+    write_table(output / "unknown.csv", pd.DataFrame([told | unknown["validation"]]))
     write_json(output / "scores.json", result)
 
 
@@ -154,15 +225,14 @@ def _judged(
     Returns:
         images, score, class, n (images), weight, then each of `_FIGURES` with _low and _high.
     """
-    decided = decide(truth, submitted, _SCORES[score])
+    decided = decide(truth, submitted, _SCORES.get(score, NINE))
     draws = Resamples.by_group(groups.loc[list(decided.images)].to_numpy(str), resamples, seed)
 
     def statistics(counts: NDArray[np.floating]) -> dict[str, Floats]:
         return _figures(decided, counts.astype(np.float64) * decided.weight[:, None])
 
     point = {n: v[:, 0] for n, v in statistics(np.ones((len(decided.right), 1))).items()}
-    supports = _supports(decided, draws)
-    ends = interval_ends(point, draws.replicate(statistics), draws, supports)
+    ends = _intervals(point, draws.replicate(statistics), decided, draws)
     table = pd.DataFrame({"images": images, "score": score, "class": ["", *decided.classes]})
     table["n"] = [len(decided.right), *decided.truth.sum(axis=0)]
     table["weight"] = [decided.weight.sum(), *(decided.weight @ decided.truth)]
@@ -184,16 +254,42 @@ def _figures(decided: Decided, weights: Floats) -> dict[str, Floats]:
     }
 
 
-def _supports(decided: Decided, draws: Resamples) -> dict[str, list[Support]]:
-    """What the mean and each class's figures rest on."""
+def _intervals(
+    point: Mapping[str, Floats],
+    replicates: Mapping[str, Floats],
+    decided: Decided,
+    draws: Resamples,
+) -> dict[str, tuple[Floats, Floats]]:
+    """Ends for the mean and each class, float [1 + k] each; NaN where there is none."""
     weighs = decided.weight > 0
     own = [count_groups(draws.groups, column & weighs) for column in decided.truth.T]
     others = [count_groups(draws.groups, ~column & weighs) for column in decided.truth.T]
-    mean = of_mean(own, behind=count_groups(draws.groups, weighs))
-    return {
-        "recall": [mean, *map(of_cases, own)],
-        "auc": [mean, *(of_ranking(*counts) for counts in zip(own, others, strict=True))],
-    }
+    rankings = [of_ranking(*counts) for counts in zip(own, others, strict=True)]
+    supports = {"recall": [of_cases(count) for count in own], "auc": rankings}
+    lesions = [effective_groups(draws.groups, c, decided.weight) for c in decided.truth.T]
+    sizes = {"recall": lesions, "auc": [ranking_size(support.reach) for support in rankings]}
+    each = {name: values[1:] for name, values in point.items()}
+    spread = {name: values[1:] for name, values in replicates.items()}
+    freedom = draws.freedom(spread)
+    found = interval_ends(each, spread, draws, supports)
+    ends = {}
+    for name, (low, high) in found.items():
+        mean = None
+        if spread:
+            groups = np.array([support.groups for support in supports[name]], np.int64)
+            mean = average_interval(
+                Classes(
+                    points=each[name],
+                    replicates=spread[name],
+                    freedom=freedom[name],
+                    sizes=np.array(sizes[name]),
+                    groups=groups,
+                    shares=name == "recall",
+                )
+            )
+        first = mean or (np.nan, np.nan)
+        ends[name] = (np.r_[first[0], low], np.r_[first[1], high])
+    return ends
 
 
 def _confusion(decided: Decided) -> pd.DataFrame:

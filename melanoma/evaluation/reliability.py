@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from melanoma.evaluation.averages import moderated_sizes
 from melanoma.evaluation.metrics import Ints
 from melanoma.evaluation.ranking import Floats
 
@@ -70,35 +71,66 @@ def summary(truth: Ints, probabilities: Floats) -> dict[str, float]:
 
 
 def diagram(
-    outcome: NDArray[np.bool_], probability: Floats, bins: int = DIAGRAM_BINS
+    outcome: NDArray[np.bool_],
+    probability: Floats,
+    groups: NDArray[np.generic],
+    bins: int = DIAGRAM_BINS,
 ) -> pd.DataFrame:
     """Reliability diagram of one probability.
 
     Args:
         outcome: bool [n], what came true.
         probability: float [n].
+        groups: [n], label of each image's lesion.
         bins: of equal width over [0, 1]; empty ones are left out.
 
     Returns:
-        low, high (ends of the bin), n, probability (mean), observed (share), and observed_low,
-        observed_high: Wilson's 95 % interval, which takes images as independent.
+        low, high (ends of the bin), n (images), groups (lesions), probability (mean), observed
+        (share), and observed_low, observed_high: Wilson's 95 % interval with the effective number
+        of lesions; that of the whole range for a bin of one lesion.
     """
     place = _bin_of(probability, bins)
     count = np.bincount(place, minlength=bins)
     used = np.flatnonzero(count)
     n = count[used].astype(np.float64)
     observed = np.bincount(place, weights=outcome, minlength=bins)[used] / n
-    low, high = wilson(observed, n)
+    lesions, sizes = _cases(outcome, place, groups, used)
+    low, high = wilson(observed, sizes)
+    alone = lesions < 2
     return pd.DataFrame(
         {
             "low": used / bins,
             "high": (used + 1) / bins,
             "n": count[used],
+            "groups": lesions,
             "probability": np.bincount(place, weights=probability, minlength=bins)[used] / n,
             "observed": observed,
-            "observed_low": low,
-            "observed_high": high,
+            "observed_low": np.where(alone, 0.0, low),
+            "observed_high": np.where(alone, 1.0, high),
         }
+    )
+
+
+def _cases(
+    outcome: NDArray[np.bool_], place: Ints, groups: NDArray[np.generic], used: Ints
+) -> tuple[Ints, Floats]:
+    """Lesions of each used bin, and the number of independent cases that they amount to."""
+    _, lesion = np.unique(groups, return_inverse=True)
+    lesions, sizes, variances, points = [], [], [], []
+    for number in used:
+        inside = place == number
+        images = np.bincount(lesion[inside])
+        hits = np.bincount(lesion[inside], weights=outcome[inside])
+        share, own = outcome[inside].mean(), int((images > 0).sum())
+        squares = ((hits - share * images) ** 2).sum()
+        points.append(share)
+        lesions.append(own)
+        sizes.append(images.sum() ** 2 / (images**2).sum())
+        variances.append(squares / inside.sum() ** 2 * own / max(own - 1, 1))
+    counts = np.array(lesions, np.int64)
+    freedom = np.maximum(counts - 1.0, 0.0)
+    return counts, moderated_sizes(
+        np.array(points, np.float64), np.array(variances), np.array(sizes), freedom
     )
 
 

@@ -25,6 +25,7 @@ from melanoma.evaluation.metrics import plain
 from melanoma.evaluation.operating_points import DEFAULT, OperatingPoint
 from melanoma.evaluation.outputs import TABLES
 from melanoma.evaluation.ranking import Floats
+from melanoma.evaluation.recalibration import Measured, debiased_error, recalibration
 from melanoma.evaluation.tables import BY_OTHER_SET, Judged, judge, read_predictions
 from melanoma.files import sha256_of, write_json, write_table
 from melanoma.isic import CLASSES, MELANOMA
@@ -201,6 +202,7 @@ def _tables(
             "predictive_values.csv": predictive,
             "decision_curve.csv": decisions.decision_curve(melanoma, probability, draws),
             "reliability.csv": _reliability(raw, calibrated),
+            "calibration.csv": _calibration_table(part),
             "subgroups.csv": subgroups.subgroup_table(
                 raw, calibrated, groups, default, resamples=draws.number, seed=draws.seed
             ),
@@ -245,7 +247,7 @@ def _reliability(raw: Judged, calibrated: Judged) -> pd.DataFrame:
             ("melanoma", judged.of_class(MELANOMA), judged.probability_of(MELANOMA)),
             ("decision", decided, judged.probabilities.max(axis=1)),
         ):
-            table = reliability.diagram(outcome, probability)
+            table = reliability.diagram(outcome, probability, judged.groups.to_numpy(str))
             table.insert(0, "probabilities", kind)
             table.insert(0, "of", of)
             tables.append(table)
@@ -315,11 +317,36 @@ def _melanoma(parts: Mapping[str, Part], points: Points, reached: pd.DataFrame) 
 
 
 def _calibration(part: Part) -> dict[str, Any]:
-    """Likelihood, Brier score and calibration error, before and after calibration."""
-    return {
-        kind: {
-            name: plain(value)
-            for name, value in reliability.summary(judged.truth, judged.probabilities).items()
-        }
-        for kind, judged in (("raw", part.raw), ("calibrated", part.calibrated))
-    }
+    """Figures of the raw and of the calibrated probabilities.
+
+    Likelihood, Brier score, calibration errors, the melanoma probability's slope and intercepts,
+    and under "intervals" the ends of those that have any.
+    """
+    summary: dict[str, Any] = {}
+    for kind, judged in (("raw", part.raw), ("calibrated", part.calibrated)):
+        plainly = reliability.summary(judged.truth, judged.probabilities)
+        measured = _measured(judged)
+        values = plainly | {name: one.value for name, one in measured.items()}
+        summary[kind] = {name: plain(value) for name, value in values.items()}
+        summary[kind]["intervals"] = {n: list(m.ends) for n, m in measured.items() if m.ends}
+    return summary
+
+
+def _measured(judged: Judged) -> dict[str, Measured]:
+    groups = judged.groups.to_numpy(str)
+    found = recalibration(judged.of_class(MELANOMA), judged.probability_of(MELANOMA), groups)
+    error = debiased_error(judged.truth, judged.probabilities, groups)
+    return {"debiased_error": error} | {f"melanoma_{n}": one for n, one in found.items()}
+
+
+def _calibration_table(part: Part) -> pd.DataFrame:
+    """The same as rows: probabilities ("raw" or "calibrated"), figure, value, low, high."""
+    rows = []
+    for kind, found in _calibration(part).items():
+        ends = found.pop("intervals")
+        for name, value in found.items():
+            low, high = ends.get(name, (float("nan"),) * 2)
+            rows.append(
+                {"probabilities": kind, "figure": name, "value": value, "low": low, "high": high}
+            )
+    return pd.DataFrame(rows).astype({"value": float})

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from melanoma.evaluation.averages import (
+    Classes,
+    Interval,
+    average_difference,
+    average_interval,
+    effective_groups,
+)
 from melanoma.evaluation.bootstrap import Resamples, estimate, interval_ends
 from melanoma.evaluation.decisions import table_columns
 from melanoma.evaluation.intervals import count_groups, of_cases
+from melanoma.evaluation.metrics import Ints, mean_of_defined
 from melanoma.evaluation.ranking import Floats, divide
+from melanoma.evaluation.recalibration import recalibration
 from melanoma.evaluation.tables import Judged
-from melanoma.isic import MELANOMA, source_of
+from melanoma.isic import CLASSES, MELANOMA, source_of
 from melanoma.skin_tone import DARKEST, TONES, UNSEEN
 
 MISSING = "missing"
@@ -41,7 +51,29 @@ FIGURES = (
     "sensitivity_at_point",
     "specificity_at_point",
 )
-"""melanoma_sensitivity is the class decision's; _at_point: at the default operating point."""
+"""The first two are over the classes that all parts of a variable have; melanoma_sensitivity is the
+class decision's; _at_point: at the default operating point."""
+
+AVERAGES = {"balanced_accuracy": "recall", "macro_auroc": "auroc"}
+"""Those over the shared classes -> the figure of one class that they are made of."""
+
+DIFFERENCE = "balanced_accuracy_difference"
+"""A part's balanced accuracy less that of all other images, over the same shared classes."""
+
+CALIBRATION = ("calibration_slope", "calibration_intercept")
+"""Of the calibrated melanoma probability (`recalibration`)."""
+
+COLUMNS = (
+    "variable",
+    "part",
+    "images",
+    "groups",
+    "melanomas",
+    "classes",
+    "shared_classes",
+    "suppressed",
+    *table_columns((*FIGURES, DIFFERENCE, *CALIBRATION)),
+)
 
 
 def labels(catalogue: pd.DataFrame) -> pd.DataFrame:
@@ -108,18 +140,97 @@ def subgroup_table(
         seed: of the resamples.
 
     Returns:
-        variable, part, images, groups, melanomas, classes (present), suppressed (why no figures
-        are given, or ""), then `FIGURES` with _low and _high (95 %).
+        `COLUMNS`: classes is the number that the part has, shared_classes names those that every
+        part of the variable has which is large enough to judge, suppressed says why no figures are
+        given, or ""; then the figures, each with _low and _high (95 %).
     """
-    rows = []
+    rows: list[dict[str, object]] = []
+    splits = {}
     for variable in parts.columns:
         values = parts[variable].reindex(raw.images, fill_value=MISSING).astype("str")
-        for part in _in_order(str(variable), values):
-            chosen = (values == part).to_numpy()
-            row = _part(raw, calibrated, chosen, threshold, resamples=resamples, seed=seed)
+        names = _in_order(str(variable), values)
+        members = {part: (values == part).to_numpy() for part in names}
+        shared = shared_classes(raw.truth, list(members.values()))
+        for part, chosen in members.items():
+            row = _part(raw, calibrated, chosen, shared, threshold, resamples=resamples, seed=seed)
+            if DIFFERENCE in row:
+                splits[len(rows)] = (chosen, shared)
             rows.append({"variable": str(variable), "part": part} | row)
-    head = ["variable", "part", "images", "groups", "melanomas", "classes", "suppressed"]
-    return pd.DataFrame(rows, columns=head + table_columns(FIGURES))
+    draws = Resamples.by_group(raw.groups.to_numpy(str), resamples, seed)
+    for place, found in zip(splits, differences(raw, list(splits.values()), draws), strict=True):
+        _put(rows[place], DIFFERENCE, *found)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def shared_classes(truth: Ints, parts: Sequence[NDArray[np.bool_]]) -> NDArray[np.bool_]:
+    """Classes that all parts have which are large enough to judge.
+
+    A mean over more or fewer classes would be another figure: some are harder than others.
+
+    Args:
+        truth: int [n].
+        parts: bool [n] each.
+
+    Returns:
+        bool [k].
+    """
+    judged = [truth[part] for part in parts if part.sum() >= LEAST_IMAGES]
+    counts = [np.bincount(own, minlength=len(CLASSES)) > 0 for own in judged]
+    return np.logical_and.reduce(counts) if counts else np.zeros(len(CLASSES), bool)
+
+
+def differences(
+    raw: Judged,
+    splits: Sequence[tuple[NDArray[np.bool_], NDArray[np.bool_]]],
+    draws: Resamples,
+) -> list[tuple[float, Interval | None]]:
+    """How far the balanced accuracy of each part is from that of all other images.
+
+    Args:
+        raw: raw softmax, which decides the class.
+        splits: of each part the images, bool [n], and the shared classes, bool [k].
+        draws: resamples of all images, so that a lesion in both counts in both.
+
+    Returns:
+        Difference and its interval, of each; NaN where there is no shared class, or the other
+        images lack one.
+    """
+    if not splits:
+        return []
+    right = raw.probabilities.argmax(axis=1) == raw.truth
+    own = np.column_stack([part for part, _ in splits])
+
+    def recalls(weights: NDArray[np.floating]) -> dict[str, Floats]:
+        sides: dict[str, list[Floats]] = {"part": [], "rest": []}
+        for label in range(len(CLASSES)):
+            rows = raw.truth == label
+            inside, counted = own[rows].astype(weights.dtype), weights[rows]
+            for name, mask in (("part", inside), ("rest", 1 - inside)):
+                hits = mask[right[rows]].T @ counted[right[rows]]
+                sides[name].append(divide(hits, mask.T @ counted))
+        return {name: np.stack(values, axis=1) for name, values in sides.items()}
+
+    point = recalls(np.ones((len(right), 1)))
+    spread = draws.replicate(recalls)
+    freedom = draws.freedom(spread)
+    found: list[tuple[float, Interval | None]] = []
+    for place, (part, shared) in enumerate(splits):
+        sides = []
+        for name, members in (("rest", ~part), ("part", part)):
+            inside = [members & (raw.truth == label) for label in range(len(CLASSES))]
+            classes = Classes(
+                points=point[name][place, :, 0],
+                replicates=spread[name][place] if spread else np.zeros((len(CLASSES), 0)),
+                freedom=freedom[name][place] if spread else np.ones(len(CLASSES)),
+                sizes=np.array([effective_groups(draws.groups, rows) for rows in inside]),
+                groups=np.array([count_groups(draws.groups, rows) for rows in inside]),
+                shares=True,
+            )
+            sides.append(classes.over(shared))
+        lacking = (np.isnan(sides[0].points) & shared).any()
+        change = float("nan") if lacking else sides[1].point - sides[0].point
+        found.append((change, None if lacking else average_difference(*sides)))
+    return found
 
 
 def _in_order(variable: str, values: pd.Series) -> list[str]:
@@ -133,6 +244,7 @@ def _part(
     raw: Judged,
     calibrated: Judged,
     chosen: NDArray[np.bool_],
+    shared: NDArray[np.bool_],
     threshold: float | Floats | None,
     *,
     resamples: int,
@@ -145,25 +257,33 @@ def _part(
         "groups": len(np.unique(groups)),
         "melanomas": int(melanoma.sum()),
         "classes": len(np.unique(truth)),
+        "shared_classes": " ".join(np.array(CLASSES)[shared]),
         "suppressed": "",
     }
     if len(truth) < LEAST_IMAGES:
         return row | {"suppressed": f"fewer than {LEAST_IMAGES} images"}
     draws = Resamples.by_group(groups, resamples, seed)
     found = estimate(truth, raw.probabilities[chosen], draws)
-    few = min(melanoma.sum(), (~melanoma).sum()) < LEAST_MELANOMAS
-    for name in FIGURES[:4]:
-        if not (few and name.startswith("melanoma")):
-            _put(row, name, found.figures[name], found.intervals[name])
-    if few:
-        row["suppressed"] = f"melanoma: fewer than {LEAST_MELANOMAS} with or without"
-    elif threshold is not None:
-        called = (calibrated.probability_of(MELANOMA) >= threshold)[chosen]
-        _put_at_point(row, melanoma, called, draws)
+    row[DIFFERENCE] = np.nan
+    for name, of in AVERAGES.items():
+        figures = np.where(shared, found.per_class[of], np.nan)
+        ends = average_interval(found.averages[name].over(shared)) if found.averages else None
+        _put(row, name, float(mean_of_defined(figures[:, None])[0]), ends)
+    if min(melanoma.sum(), (~melanoma).sum()) < LEAST_MELANOMAS:
+        return row | {"suppressed": f"melanoma: fewer than {LEAST_MELANOMAS} with or without"}
+    for name in ("melanoma_auroc", "melanoma_sensitivity"):
+        _put(row, name, found.figures[name], found.intervals[name])
+    probability = calibrated.probability_of(MELANOMA)
+    fitted = recalibration(melanoma, probability[chosen], groups)
+    for name in CALIBRATION:
+        measured = fitted[name.removeprefix("calibration_")]
+        _put(row, name, measured.value, measured.ends)
+    if threshold is not None:
+        _put_at_point(row, melanoma, (probability >= threshold)[chosen], draws)
     return row
 
 
-def _put(row: dict[str, object], name: str, value: float, ends: tuple[float, float] | None) -> None:
+def _put(row: dict[str, object], name: str, value: float, ends: Interval | None) -> None:
     row[name] = value
     row[f"{name}_low"], row[f"{name}_high"] = ends or (np.nan, np.nan)
 

@@ -45,6 +45,7 @@ _HEADINGS = {
     "ppv": "PPV",
     "npv": "NPV",
     "macro_auroc": "macro AUROC",
+    "balanced_accuracy_difference": "its difference to all others",
     "melanoma_auroc": "melanoma AUROC",
     "train_loss": "training loss",
     "val_loss": "validation loss",
@@ -59,7 +60,21 @@ _HEADINGS = {
 }
 """Columns that are shown under another name."""
 
+_FIGURES = {
+    "nll": "negative log-likelihood",
+    "brier": "Brier score",
+    "ece": "calibration error, 15 bins",
+    "debiased_error": "calibration error beyond chance",
+    "melanoma_slope": "calibration slope of melanoma",
+    "melanoma_intercept": "calibration intercept of melanoma",
+    "melanoma_in_the_large": "calibration in the large of melanoma",
+}
+"""Figures of calibration.csv."""
+
 _TITLES = {
+    "/calibration.csv": "Calibration in numbers",
+    "/reliability.csv": "Points of the diagram",
+    "official/unknown.csv": "When UNK is said, as chosen on validation",
     "predictive_values.csv": "Predictive values at other prevalences",
     "official/scores.csv": "Scores",
     "official/per_class.csv": "Each class",
@@ -127,7 +142,8 @@ def _read(path: Path) -> pd.DataFrame:
         table = pd.read_csv(path, dtype=_TEXTS, keep_default_na=False, na_values=[""])
         for column in _NAMES & set(table.columns):
             table[column] = [
-                FIGURES.get(str(name), str(name).replace("_", " ")) for name in table[column]
+                (FIGURES | _FIGURES).get(str(name), str(name).replace("_", " "))
+                for name in table[column]
             ]
         return table.dropna(axis="columns", how="all") if len(table) else table
     # Counts and shares stand in one column: each number is written by itself.

@@ -30,9 +30,22 @@ NOT_OFFICIAL = (
     "and under what licence they may be used is for their owner to say."
 )
 
-_HEADINGS = {"auroc": "AUROC", "melanoma_auroc": "melanoma AUROC"}
+_HEADINGS = {
+    "auroc": "AUROC",
+    "melanoma_auroc": "melanoma AUROC",
+    "balanced_accuracy_difference": "its difference to all others",
+}
 _CLASS_COLUMNS = ("class", "support", "recall", "precision", "auroc")
-_GROUP_COLUMNS = ("variable", "part", "images", "melanomas", "balanced_accuracy", "melanoma_auroc")
+_GROUP_COLUMNS = (
+    "variable",
+    "part",
+    "images",
+    "melanomas",
+    "shared_classes",
+    "balanced_accuracy",
+    "balanced_accuracy_difference",
+    "melanoma_auroc",
+)
 
 
 def document(
@@ -158,7 +171,8 @@ def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
         Heading("Subgroups"),
         Paragraph(
             f"{len(rows)} of {counted(len(every), 'subgroup')} of the {subset} images can be given "
-            "every figure; subgroups.csv holds the others too, and says what they lack."
+            "every figure; subgroups.csv holds the others too, and says what they lack. Balanced "
+            "accuracy is over the classes that all subgroups of a kind have."
         ),
         *_table(rows[shown], "No subgroup is large enough to judge."),
     ]
@@ -182,11 +196,13 @@ def _caveats(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Blo
             f"A split by image would have shared the lesions of {float(by_image.iloc[0]):.0%} of "
             f"the {one.subsets[-1]} images with training, and looked better for it."
         )
-    error = one.metrics["calibration"][one.subsets[-1]]["calibrated"]["ece"]
+    found = one.metrics["calibration"][one.subsets[-1]]["calibrated"]
+    error, beyond = found["ece"], found.get("debiased_error")
     if error is not None:
+        told = f"{error:.3f}" + (f", {beyond:.3f} beyond chance" if beyond is not None else "")
         caveats.append(
             "Calibrated probabilities hold for the mix of diagnoses in these data (calibration "
-            f"error {error:.3f}); where that differs they must be corrected."
+            f"error {told}); where that differs they must be corrected."
         )
     caveats.append("Heat maps show where, not why, and nothing of the part that metadata plays.")
     return [Heading("Caveats"), Points(tuple(caveats))]

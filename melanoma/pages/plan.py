@@ -130,7 +130,7 @@ _EVALUATION = (
         "6 calibration",
         "reliability",
         ("evaluation/{experiment}/reliability.svg",),
-        ("evaluation/{experiment}/reliability.csv",),
+        ("evaluation/{experiment}/calibration.csv", "evaluation/{experiment}/reliability.csv"),
         folded=True,
     ),
     Page(
@@ -184,6 +184,7 @@ OFFICIAL = Page(
     ("official/per_class.svg", "official/confusion.svg"),
     (
         "official/scores.csv",
+        "official/unknown.csv",
         "official/per_class.csv",
         "official/confusion.csv",
         _MATCHES,

@@ -11,6 +11,7 @@ import pandas as pd
 
 from melanoma import config, isic
 from melanoma.evaluation.decision_file import read_decision
+from melanoma.evaluation.outputs import NEEDED, read_numbers
 from melanoma.files import read_json, sha256_of, write_text
 from melanoma.notice import DATA_LICENCE, DRAWN, DRAWN_ATTRIBUTION
 from melanoma.pages import card as model_card
@@ -85,7 +86,7 @@ def write_summary(
         found[0],
         audit=audit,
         per_class=pd.read_csv(sources.per_class),
-        subgroups=pd.read_csv(sources.subgroups),
+        subgroups=read_numbers(sources.subgroups, NEEDED["subgroups.csv"]),
         provenance=provenance,
         models=models,
         official=official,

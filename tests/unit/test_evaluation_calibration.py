@@ -5,6 +5,7 @@ import evaluation_examples as examples
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.stats import binomtest
 
 from melanoma import config
 from melanoma.errors import InputError
@@ -398,12 +399,43 @@ def test_diagram_counts_every_row_once():
     rng = np.random.default_rng(2)
     probability = np.r_[rng.random(200), 0.0, 1.0]
     outcome = rng.random(202) < probability
-    table = reliability.diagram(outcome, probability)
+    table = reliability.diagram(outcome, probability, np.arange(202) // 2)
     assert table["n"].sum() == 202
+    assert (table["groups"] <= table["n"]).all()
     assert (table["n"] * table["observed"]).sum() == pytest.approx(outcome.sum())
     assert (table["observed_low"] <= table["observed"] + 1e-12).all()
     assert (table["observed_high"] >= table["observed"] - 1e-12).all()
     assert table["probability"].between(table["low"], table["high"]).all()
+
+
+def test_bars_of_the_diagram_are_wilsons_of_single_images():
+    rng = np.random.default_rng(4)
+    probability = rng.random(5000)
+    outcome = rng.random(5000) < probability
+    table = reliability.diagram(outcome, probability, np.arange(5000))
+    for _, row in table.iterrows():
+        interval = binomtest(round(row["n"] * row["observed"]), int(row["n"]))
+        expected = interval.proportion_ci(method="wilson")
+        assert row["observed_low"] == pytest.approx(expected.low, abs=1e-3)
+        assert row["observed_high"] == pytest.approx(expected.high, abs=1e-3)
+        assert row["groups"] == row["n"]
+
+
+def test_images_of_one_lesion_make_no_bar_shorter():
+    rng = np.random.default_rng(5)
+    probability = rng.random(300)
+    outcome = rng.random(300) < probability
+    single = reliability.diagram(outcome, probability, np.arange(300))
+    rows = np.repeat(np.arange(300), 9)
+    alike = reliability.diagram(outcome[rows], probability[rows], rows)
+    for end in ("observed_low", "observed_high"):
+        np.testing.assert_allclose(alike[end], single[end], atol=1e-9)
+    bare = reliability.diagram(outcome[rows], probability[rows], np.arange(2700))
+    narrow, wide = (t["observed_high"] - t["observed_low"] for t in (bare, alike))
+    assert (narrow < 0.5 * wide).all()
+    # What one lesion shows may be anything.
+    lone = reliability.diagram(np.ones(5, bool), np.full(5, 0.55), np.zeros(5))
+    assert list(lone[["observed_low", "observed_high"]].iloc[0]) == [0.0, 1.0]
 
 
 @pytest.mark.parametrize("tta", [False, True])

@@ -1,3 +1,5 @@
+import shutil
+
 import evaluation_examples as examples
 import numpy as np
 import pandas as pd
@@ -111,8 +113,9 @@ def _lies_within(text, axis):
 
 
 def test_a_subgroup_is_named_with_its_variable_and_the_classes_it_lacks(drawn):
-    table = pd.DataFrame({"variable": ["sex", "metadata"], "part": ["male", "complete"]})
-    table = table.assign(subset="test", images=[54, 84], melanomas=[9, 15], classes=[7, 8])
+    kinds = {"variable": ["sex", "metadata", "site"], "part": ["male", "complete", "missing"]}
+    table = pd.DataFrame(kinds | {"shared_classes": ["MEL NV", " ".join(CLASSES), np.nan]})
+    table = table.assign(subset="test", images=[54, 84, 60], melanomas=[9, 15, 0], classes=8)
     for name in groups.SUBGROUPS:
         table[[name, f"{name}_low", f"{name}_high"]] = 0.5
     counts = {"n": {"test": {"classes": dict.fromkeys(CLASSES, 3)}}, "test": {}}
@@ -122,12 +125,32 @@ def test_a_subgroup_is_named_with_its_variable_and_the_classes_it_lacks(drawn):
         groups.draw_subgroups(table, counts | {"melanoma": one}, number, subset="test")
     labels = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
     assert labels == [
-        "sex: male  (n = 54, MEL 9, 7 of 8 classes)",
+        "sex: male  (n = 54, MEL 9, 2 of 8 classes)",
         "metadata: complete  (n = 84, MEL 15)",
+        "site: missing  (n = 60, MEL 0, 0 of 8 classes)",
     ]
     point = "at the threshold 0.307, chosen on validation for a sensitivity of 90 %"
     assert point in drawn[0].get_supxlabel()
     assert "too few lesions in validation" in drawn[1].get_supxlabel()
+
+
+def test_a_difference_has_zero_in_its_middle(drawn, numbers):
+    table = pd.read_csv(numbers / "subgroups.csv")
+    groups.draw_subgroups(table, read_json(numbers / "metrics.json"), "some", subset="test")
+    axis = drawn["some"].axes[groups.SUBGROUPS.index(groups.DIFFERENCE)]
+    low, high = axis.get_xlim()
+    assert low == -high
+    values = table.loc[table["subset"] == "test", [f"{groups.DIFFERENCE}_low", groups.DIFFERENCE]]
+    assert low < values.min().min()
+
+
+@pytest.mark.parametrize(("name", "column"), [(n, c[0]) for n, c in outputs.NEEDED.items()])
+def test_tables_of_an_earlier_version_are_not_misread(numbers, tmp_path, name, column):
+    shutil.copytree(numbers, tmp_path / "old")
+    table = pd.read_csv(numbers / name)
+    write_table(tmp_path / "old" / name, table.drop(columns=column))
+    with pytest.raises(InputError, match=rf"{name}: row 1: column {column} is missing.*run the"):
+        figures.draw(tmp_path / "old", tmp_path, ["val", "test"])
 
 
 def test_a_predictive_value_stands_beside_the_prevalence(numbers, drawn):
@@ -355,7 +378,9 @@ def test_comparison_pairs_the_experiments(tmp_path):
     assert (same["difference_low"] <= 0).all()
     assert (same["difference_high"] >= 0).all()
     reach = (same["difference_high"] - same["difference_low"]) / (first["high"] - first["low"])
-    assert (reach[["accuracy", "balanced_accuracy", "macro_f1"]] < 0.5).all()
+    assert (reach[["accuracy", "macro_f1"]] < 0.5).all()
+    # Where classes have two or three lesions, others might tell them apart.
+    assert 0.5 < reach["balanced_accuracy"] < 1
     assert not same["beyond_noise"].astype(bool).any()
     width = worse["difference_high"] - worse["difference_low"]
     independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])

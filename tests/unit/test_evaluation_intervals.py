@@ -9,7 +9,6 @@ from melanoma.evaluation.intervals import (
     difference_interval,
     interval,
     of_cases,
-    of_mean,
     of_ranking,
     plain_interval,
 )
@@ -102,22 +101,6 @@ def test_a_perfect_ranking_excludes_only_what_would_hardly_look_perfect(positive
 def test_a_ranking_of_hardly_anything_says_nothing():
     assert of_ranking(0, 10) == Support(0, 1.0)
     assert of_ranking(1, 2).reach == 0.5
-
-
-def test_a_perfect_mean_is_as_sure_as_its_rarest_class():
-    one = of_mean([30, 0], behind=30)
-    assert one.reach == pytest.approx(of_cases(30).reach)
-    equal = of_mean([10] * 4, behind=40)
-    assert equal.reach == pytest.approx(of_cases(40).reach)
-    # No other shares that are perfect together in 2.5 % of the samples have a lower mean.
-    counts = np.array([2, 9, 30])
-    found = of_mean(list(counts), behind=41)
-    rng = np.random.default_rng(0)
-    parts = rng.dirichlet([1, 1, 1], 20_000)
-    shares = 0.025 ** (parts / counts)
-    assert 1 - found.reach <= shares.mean(axis=1).min() + 1e-9
-    assert 1 - found.reach == pytest.approx(shares.mean(axis=1).min(), abs=2e-3)
-    assert of_mean([0, 0], behind=5).reach == 1.0
 
 
 def spread(share, cases, noise):

@@ -26,7 +26,9 @@ def official(tmp_path):
     table.loc[5, "score_weight"] = 0.0
     write_table(tmp_path / "catalogue.csv", table)
     known = examples.catalogue(120, seed=1)
+    write_table(tmp_path / "training.csv", known[list(COLUMNS)])
     arguments = {"official": [], "validation": [], "catalogue": tmp_path / "catalogue.csv"}
+    arguments["training"] = tmp_path / "training.csv"
     for fold in range(2):
         write_table(tmp_path / f"o{fold}.csv", examples.predictions(table, fold))
         arguments["official"].append(tmp_path / f"o{fold}.csv")
@@ -49,13 +51,21 @@ def test_submission_and_scores(official, ood):
     assert found["all"]["nine_class"]["weight"] == len(table) - 1
     assert found["without_matched"] is None
     assert found["unknown"]["score"] == ood
+    assert not found["never"]["all"]["nine_class"]["per_class"][UNKNOWN]["sensitivity"]
+    assert found["never"]["without_matched"] is None
     assert read_json(output / "scores.json") == found
     headline = pd.read_csv(output / "scores.csv").set_index("score")["balanced_accuracy"]
+    never = found["never"]["all"]["nine_class"]["balanced_accuracy"]
+    assert headline["nine_class_never"] == pytest.approx(never, abs=1e-12)
     for score in ("nine_class", "eight_class"):
         assert headline[score] == pytest.approx(found["all"][score]["balanced_accuracy"], abs=1e-12)
     scores = pd.read_csv(output / "ood.csv")
     called = submitted[UNKNOWN].to_numpy() > 0.5
-    np.testing.assert_array_equal(called, scores["ood"] > found["unknown"]["threshold"])
+    threshold = found["unknown"]["threshold"]
+    assert found["unknown"]["never"] == (threshold is None)
+    np.testing.assert_array_equal(
+        called, scores["ood"] > (np.inf if threshold is None else threshold)
+    )
 
 
 def test_matched_images_are_left_out_of_the_second_score(official):
@@ -91,8 +101,9 @@ def test_tables_have_every_class_with_intervals(official):
     assert set(scores.index) == {
         (images, score)
         for images in ("all", "without_matched")
-        for score in ("nine_class", "eight_class")
+        for score in ("nine_class", "eight_class", "nine_class_never")
     }
+    assert set(per_class["score"]) == {"nine_class", "eight_class"}
     counts = pd.read_csv(output / "confusion.csv").set_index("true")
     assert counts.to_numpy().sum() == len(table)
     nine = per_class[(per_class["images"] == "all") & (per_class["score"] == "nine_class")]
@@ -138,6 +149,40 @@ def test_test_labels_move_no_threshold(official):
     second = evaluate_official(**arguments, output=output, ood="energy")
     assert first["unknown"] == second["unknown"]
     assert first["all"] != second["all"]
+
+
+def test_a_detector_that_tells_the_unknown_apart_is_listened_to(official):
+    table, arguments, output = official
+    # Wide logits: whose class is masked has a far higher energy.
+    known = examples.catalogue(120, seed=1)
+    strange = (table["diagnosis"] == UNKNOWN).to_numpy()
+    for fold in range(2):
+        clear = examples.predictions(known, fold, signal=12.0)[fold::2]
+        write_table(arguments["validation"][fold], clear)
+        tested = examples.predictions(table, fold, signal=12.0)
+        assert tested["energy"][strange].min() > tested["energy"][~strange].max() - 12
+        write_table(arguments["official"][fold], tested)
+    found = evaluate_official(**arguments, output=output, ood="energy")
+    unknown = found["unknown"]
+    assert not unknown["never"]
+    shown = unknown["validation"]
+    assert shown["gain"] > shown["error"] >= 0
+    assert unknown["kept"] == 1 - shown["share"]
+    gained = found["all"]["nine_class"]["balanced_accuracy"]
+    assert gained > found["never"]["all"]["nine_class"]["balanced_accuracy"] + 0.05
+
+
+@pytest.mark.parametrize("spoil", ["unknown", "stranger"])
+def test_validation_is_of_known_diagnoses_in_the_catalogue(official, spoil):
+    _, arguments, output = official
+    known = pd.read_csv(arguments["training"], keep_default_na=False)
+    if spoil == "unknown":
+        known.loc[3, "diagnosis"] = UNKNOWN
+    else:
+        known = known.drop(index=3)
+    write_table(arguments["training"], known)
+    with pytest.raises(InputError, match=r"no known diagnosis|not in the catalogue"):
+        evaluate_official(**arguments, output=output, ood="energy")
 
 
 def test_truth_is_one_hot_and_strange_diagnoses_are_refused():

@@ -117,6 +117,23 @@ def test_headline_figures_are_plain_numbers_with_intervals(evaluated):
     )
 
 
+def test_calibration_has_intervals_beside_it(evaluated):
+    found = read_json(evaluated / "out/metrics.json")["calibration"]
+    table = _tables(evaluated, "calibration.csv").set_index(["subset", "probabilities", "figure"])
+    for subset in ("val", "test"):
+        for kind in ("raw", "calibrated"):
+            figures = dict(found[subset][kind])
+            ends = figures.pop("intervals")
+            assert set(ends) >= {"debiased_error", "melanoma_slope", "melanoma_intercept"}
+            assert set(figures) == set(table.xs((subset, kind), level=[0, 1]).index)
+            for name, value in figures.items():
+                row = table.loc[(subset, kind, name)]
+                assert row["value"] == pytest.approx(value)
+                if name in ends:
+                    assert [row["low"], row["high"]] == pytest.approx(ends[name])
+                    assert row["low"] <= value <= row["high"]
+
+
 def test_per_class_and_confusion_tables(evaluated):
     table = _tables(evaluated, "per_class.csv")
     assert list(table["class"]) == [*CLASSES, *CLASSES]

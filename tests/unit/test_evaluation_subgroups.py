@@ -2,11 +2,15 @@ import evaluation_examples as examples
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import recall_score, roc_auc_score
 
 from melanoma.evaluation import subgroups
+from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.metrics import point_figures
-from melanoma.evaluation.tables import judge
+from melanoma.evaluation.recalibration import recalibration
+from melanoma.evaluation.tables import Judged, judge
 from melanoma.files import write_table
+from melanoma.isic import CLASSES
 from melanoma.skin_tone import skin_tones
 
 
@@ -108,3 +112,93 @@ def test_images_with_odd_names_keep_their_skin_tone(tmp_path):
     write_table(tmp_path / "tones.csv", tones)
     table = subgroups.read_skin_tones(tmp_path / "tones.csv")
     assert table.to_dict("list") == {"image": ["001", "NA"], "skin tone": ["not measurable"] * 2}
+
+
+def _with_parts(lesions=500):
+    """Judged images in three parts of one kind, of which one lacks two classes."""
+    table, judged = _judged(lesions)
+    rng = np.random.default_rng(0)
+    _, lesion = np.unique(table["group"], return_inverse=True)
+    part = np.array(["a", "b", "c"], object)[rng.integers(0, 3, lesion.max() + 1)][lesion]
+    few = np.isin(judged.truth, [3, 5])
+    part[few & (part == "c")] = "a"
+    return judged, pd.DataFrame({"kind": part}, index=pd.Index(judged.images, name="image"))
+
+
+def test_sisters_are_compared_over_the_classes_that_all_have():
+    judged, parts = _with_parts()
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=200, seed=0)
+    shared = [c for c in range(8) if c not in {3, 5}]
+    assert set(found["shared_classes"]) == {" ".join(np.array(CLASSES)[shared])}
+    assert list(found.set_index("part")["classes"]) == [8, 8, 6]
+    decided = judged.probabilities.argmax(axis=1)
+    for _, row in found.iterrows():
+        inside = (parts["kind"] == row["part"]).to_numpy()
+        own, rest = (
+            np.mean([recall_score(judged.truth[m] == c, decided[m] == c) for c in shared])
+            for m in (inside, ~inside)
+        )
+        areas = [
+            roc_auc_score(judged.truth[inside] == c, judged.probabilities[inside, c])
+            for c in shared
+        ]
+        assert row["balanced_accuracy"] == pytest.approx(own)
+        assert row["macro_auroc"] == pytest.approx(np.mean(areas))
+        difference = row["balanced_accuracy_difference"]
+        assert difference == pytest.approx(own - rest)
+        low, high = (row[f"balanced_accuracy_difference_{end}"] for end in ("low", "high"))
+        assert low < difference < high
+        # Apart, their errors add up as squares do.
+        apart = row["balanced_accuracy_high"] - row["balanced_accuracy_low"]
+        assert high - low > apart
+        assert high - low < 2 * apart
+
+
+def test_the_difference_to_the_rest_covers_none_where_there_is_none():
+    truth = np.tile(np.arange(8), 30)
+    groups = pd.Series([f"g{n}" for n in range(len(truth))])
+    parts = np.arange(len(truth)) // 8 % 3 == 0
+    held = []
+    for seed in range(60):
+        rng = np.random.default_rng(seed)
+        right = rng.random(len(truth)) < 0.85
+        probabilities = np.full((len(truth), 8), 0.02)
+        probabilities[np.arange(len(truth)), np.where(right, truth, (truth + 1) % 8)] = 0.86
+        judged = Judged(tuple(groups), truth, probabilities, groups)
+        draws = Resamples.by_group(groups.to_numpy(str), 200, seed)
+        ((_, ends),) = subgroups.differences(judged, [(parts, np.ones(8, bool))], draws)
+        held.append(ends[0] <= 0 <= ends[1])
+    assert np.mean(held) >= 0.93
+
+
+def test_a_part_too_small_to_judge_takes_no_class_from_its_sisters():
+    judged, parts = _with_parts()
+    small = np.flatnonzero(judged.truth == 0)[: subgroups.LEAST_IMAGES - 1]
+    parts.iloc[small, 0] = "small"
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=0, seed=0)
+    assert len(found.set_index("part").loc["a", "shared_classes"].split()) == 6
+    assert found.set_index("part").loc["small", "suppressed"]
+
+
+def test_a_part_without_sisters_is_of_no_less_than_its_own_classes():
+    judged, parts = _with_parts(200)
+    parts["kind"] = "all"
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=50, seed=0).iloc[0]
+    whole = point_figures(judged.truth, judged.probabilities).headline
+    assert found["balanced_accuracy"] == pytest.approx(whole["balanced_accuracy"][0])
+    assert np.isnan(found["balanced_accuracy_difference"])
+    assert np.isnan(found["balanced_accuracy_difference_low"])
+
+
+def test_each_part_has_its_own_calibration():
+    judged, parts = _with_parts()
+    found = subgroups.subgroup_table(judged, judged, parts, 0.3, resamples=0, seed=0)
+    for _, row in found.iterrows():
+        inside = (parts["kind"] == row["part"]).to_numpy()
+        alone = recalibration(
+            judged.of_class("MEL")[inside],
+            judged.probability_of("MEL")[inside],
+            judged.groups.to_numpy(str)[inside],
+        )
+        assert row["calibration_slope"] == pytest.approx(alone["slope"].value)
+        assert row["calibration_intercept_low"] == pytest.approx(alone["intercept"].ends[0])

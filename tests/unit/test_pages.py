@@ -324,14 +324,18 @@ def test_pages_of_an_experiment_are_its_own(results):
 
 def test_the_official_score_is_one_page_with_a_title_for_each_table(results):
     (results / "official").mkdir()
-    for name in ("per_class", "confusion", "scores"):
+    for name in ("per_class", "confusion", "scores", "unknown"):
         (results / f"official/{name}.svg").write_bytes(SVG)
         (results / f"official/{name}.csv").write_text("images,n\nall,24\n")
     matches = results / "catalogue/official_matches.csv"
     matches.write_text("image_a,image_b\n")
     page = to_html(build(plan.OFFICIAL, "Look.", results))
     assert "<h1>Official score</h1>" in page
-    assert re.findall("<h2>(.*?)</h2>", page)[:2] == ["Scores", "Each class"]
+    assert re.findall("<h2>(.*?)</h2>", page)[:3] == [
+        "Scores",
+        "When UNK is said, as chosen on validation",
+        "Each class",
+    ]
     assert plan.OFFICIAL.empty in page
     matches.write_text("image_a,image_b\nA,B\n")
     assert "a photograph of training (b)" in to_html(build(plan.OFFICIAL, "Look.", results))

@@ -335,7 +335,9 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     _evaluated().history.to_csv(tmp_path / "history.csv")
     AUDIT.to_csv(tmp_path / "audit.csv", index=False)
     (tmp_path / "per_class.csv").write_text("subset,class,support\ntest,MEL,1\n")
-    (tmp_path / "subgroups.csv").write_text("subset,variable,part,images,suppressed\n")
+    (tmp_path / "subgroups.csv").write_text(
+        "subset,variable,part,images,shared_classes,suppressed\n"
+    )
     (tmp_path / "truth.csv").write_text("image,MEL\n")
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import evaluation_examples as examples
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from melanoma.submission import (
     choose_threshold,
     ood_scores,
     read_submission,
+    stand_in_scores,
     submission,
     unknown_probability,
 )
@@ -45,31 +48,70 @@ def test_unknown_wins_exactly_above_the_threshold(kind):
 
 
 def test_unknown_probability_rises_with_the_score():
-    rule = choose_threshold(np.linspace(-5, 5, 100))
+    rule = choose_threshold(np.linspace(-5, 5, 100), kept=0.95)
     values = unknown_probability(np.linspace(-1e4, 1e4, 2001), rule)
     assert (np.diff(values) >= 0).all()
     assert values[0] == 0.0
     assert values[-1] == 1.0
+    never = unknown_probability(np.linspace(-1e4, 1e4, 2001), replace(rule, never=True))
+    assert (np.diff(never) >= 0).all()
+    assert never[0] == 0.0
+    assert 0.09 < never[-1] < 1 / 9
+
+
+def test_unknown_never_wins_where_it_is_never_said():
+    table = _predictions()
+    table.loc[0, list(CLASSES)] = 1 / 8
+    scores = ood_scores(table, "energy").copy()
+    rule = replace(choose_threshold(scores, kept=0.95), never=True)
+    scores[0] = 1e9
+    result = submission(table, scores, rule)
+    np.testing.assert_allclose(result[NINE].sum(axis=1), 1.0)
+    assert (result[NINE].to_numpy().argmax(axis=1) != 8).all()
+    # Images are ranked all the same: the area under UNK's curve is that of the scores.
+    order = np.argsort(scores, kind="stable")
+    assert (np.diff(result[UNKNOWN].to_numpy()[order]) >= 0).all()
+
+
+@pytest.mark.parametrize("label", range(8))
+def test_a_stand_in_is_scored_as_if_its_class_did_not_exist(label):
+    rng = np.random.default_rng(label)
+    logits = rng.normal(size=(40, 8)) * 4
+    # So sure that a float32 softmax leaves the others next to nothing.
+    logits[0, label] += 60
+    table = pd.DataFrame(examples.softmax(logits), columns=list(CLASSES))
+    table["energy"] = -np.log(np.exp(logits).sum(axis=1))
+    others = np.delete(logits, label, axis=1)
+    classes = np.full(40, label)
+    masked = -np.log(np.exp(others).sum(axis=1))
+    found = stand_in_scores(table, "energy", classes)
+    np.testing.assert_allclose(found[1:], masked[1:], rtol=1e-9)
+    assert found[0] == pytest.approx(table["energy"][0] - np.log(1e-15))
+    largest = examples.softmax(others).max(axis=1)
+    found = stand_in_scores(table, "msp", classes)
+    np.testing.assert_allclose(found[1:], 1 - largest[1:], atol=1e-12)
+    with pytest.raises(InputError, match="energy is missing"):
+        stand_in_scores(table.drop(columns="energy"), "energy", classes)
 
 
 def test_the_threshold_keeps_its_share_of_validation():
     scores = np.random.default_rng(0).normal(size=1000)
-    rule = choose_threshold(scores)
-    assert (scores <= rule.threshold).mean() == pytest.approx(0.95, abs=0.002)
-    assert choose_threshold(np.full(5, 3.0)).scale == 1.0
+    rule = choose_threshold(scores, 0.9)
+    assert (scores <= rule.threshold).mean() == pytest.approx(0.9, abs=0.002)
+    assert choose_threshold(np.full(5, 3.0), 0.9).scale == 1.0
 
 
 @pytest.mark.parametrize("count", [2, 7, 10, 20, 39])
 def test_no_less_than_its_share_of_validation_is_kept(count):
     scores = np.random.default_rng(count).normal(size=count)
-    kept = (scores <= choose_threshold(scores).threshold).mean()
+    kept = (scores <= choose_threshold(scores, 0.95).threshold).mean()
     assert 0.95 <= kept < 0.95 + 2 / count
 
 
 @pytest.mark.parametrize("scores", [[], [1.0, np.nan]])
 def test_a_threshold_needs_scores(scores):
     with pytest.raises(InputError, match="no threshold"):
-        choose_threshold(np.array(scores))
+        choose_threshold(np.array(scores), 0.95)
 
 
 def test_scores_need_their_column():

@@ -38,6 +38,7 @@ rule official:
             fold=FOLDS,
         ),
         catalogue="results/catalogue/test.csv",
+        training="results/catalogue/train.csv",
         matches=get_official_matches(),
     output:
         report(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from melanoma.evaluation.figures import calibrated, classes, comparison, curves, groups, training
 from melanoma.evaluation.figures.official import draw_official
+from melanoma.evaluation.outputs import NEEDED, read_numbers
 from melanoma.files import read_json, write_table
 
 __all__ = (
@@ -31,7 +32,7 @@ def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
     """
 
     def table(name: str) -> pd.DataFrame:
-        return pd.read_csv(numbers / name)
+        return read_numbers(numbers / name, NEEDED.get(name, ()))
 
     last = subsets[-1]
     per_class, metrics = table("per_class.csv"), read_json(numbers / "metrics.json")

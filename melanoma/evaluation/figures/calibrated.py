@@ -26,13 +26,13 @@ def draw_reliability(
 
     Args:
         table: reliability.csv.
-        summary: "raw" and "calibrated" -> ece and more, of the subset.
+        summary: "raw" and "calibrated" -> ece, debiased_error and melanoma_slope, of the subset.
         path: the figure.
         subset: the one shown.
     """
     rows = table[table["subset"] == subset]
     figure, axes = style.new_figure(
-        13, 7.6, rows=2, columns=2, sharex="col", gridspec_kw={"height_ratios": [3, 1]}
+        13, 8.2, rows=2, columns=2, sharex="col", gridspec_kw={"height_ratios": [3, 1]}
     )
     with style.styled():
         for column, of in enumerate(_TITLES):
@@ -40,22 +40,32 @@ def draw_reliability(
             top.plot([0, 1], [0, 1], color=style.MUTED, linestyle=":", linewidth=1.2)
             for kind, marker, colour in _KINDS:
                 part = rows[(rows["of"] == of) & (rows["probabilities"] == kind)]
-                ece = summary[kind]["ece"]
-                extra = f" (ECE {ece:.3f})" if of == "decision" and ece is not None else ""
-                _diagram(top, part, style.SERIES_COLOURS[colour], marker, kind + extra)
+                label = kind + _in_words(of, summary[kind])
+                _diagram(top, part, style.SERIES_COLOURS[colour], marker, label)
                 _histogram(bottom, part, style.SERIES_COLOURS[colour], kind)
             # Above the axes with the legend below it, where no point can be.
-            top.set_title(f"{_TITLES[of]}, {parts.SUBSETS.get(subset, subset)}", pad=28)
+            top.set_title(f"{_TITLES[of]}, {parts.SUBSETS.get(subset, subset)}", pad=50)
             top.set_ylim(-0.02, 1.02)
             top.set_xlim(-0.02, 1.02)
-            top.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=2, borderaxespad=0.2)
+            top.legend(loc="lower left", bbox_to_anchor=(0, 1), borderaxespad=0.2)
             # Only now: a bound of one end keeps the other from following what is drawn later.
             bottom.set_ylim(bottom=0.7)
             bottom.set_xlabel("predicted probability")
         axes[0].set_ylabel("share that came true")
         axes[2].set_ylabel("images")
-        figure.supxlabel("bars: 95 % intervals, images taken as independent", fontsize=11)
+        figure.supxlabel("bars: 95 % intervals, by lesion", fontsize=11)
     style.save_figure(figure, path)
+
+
+def _in_words(of: str, summary: Mapping[str, Any]) -> str:
+    """What sums a diagram up: the errors of the predicted class, the slope of melanoma."""
+    names = {
+        "decision": (("ece", "ECE"), ("debiased_error", "debiased")),
+        "melanoma": (("melanoma_slope", "slope"), ("melanoma_intercept", "intercept")),
+    }
+    known = [(text, summary.get(name)) for name, text in names[of]]
+    shown = [f"{text} {value:.3f}" for text, value in known if value is not None]
+    return f" ({', '.join(shown)})" if shown else ""
 
 
 def _diagram(axis: Axes, part: pd.DataFrame, colour: str, marker: str, label: str) -> None:

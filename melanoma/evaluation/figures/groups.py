@@ -6,19 +6,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
 from melanoma.evaluation.figures import parts
 
+DIFFERENCE = "balanced_accuracy_difference"
+
 SUBGROUPS = (
     "balanced_accuracy",
+    DIFFERENCE,
     "macro_auroc",
     "melanoma_auroc",
     "sensitivity_at_point",
     "specificity_at_point",
 )
-_OVERALL = ("balanced_accuracy", "macro_auroc", "melanoma_auroc")
+_OVERALL = ("melanoma_auroc",)
+"""Those of the whole subset mean the same there; averages over the shared classes do not."""
 
 
 def draw_operating_points(
@@ -97,7 +104,9 @@ TOO_SMALL = "no subgroup is large\nenough to judge"
 def draw_subgroups(
     table: pd.DataFrame, metrics: Mapping[str, Any], path: Path, *, subset: str
 ) -> None:
-    """Figures of every subgroup that has one; the dashed line is the whole subset's.
+    """Figures of every subgroup that has one, and how far it is from all other images.
+
+    The dashed line is the whole subset's figure.
 
     Args:
         table: subgroups.csv.
@@ -116,15 +125,15 @@ def draw_subgroups(
     for name in ("sensitivity", "specificity"):
         overall[f"{name}_at_point"] = point.get(name)
     figure, axes = style.new_figure(
-        15, 2.4 + 0.36 * (max(places, default=0.0) + 1), columns=len(SUBGROUPS), sharey=True
+        17.5, 2.4 + 0.36 * (max(places, default=0.0) + 1), columns=len(SUBGROUPS), sharey=True
     )
     with style.styled():
         for axis, name in zip(axes, SUBGROUPS, strict=True):
             parts.dots(axis, rows, name, places, colours=style.SERIES_COLOURS[0])
-            value = overall[name]
+            value = overall.get(name)
             if value is not None:
                 axis.axvline(value, color=style.SERIES_COLOURS[1], linestyle="--", linewidth=1.5)
-            parts.limit(axis, rows, name)
+            _limit(axis, rows, name)
             axis.set_title(parts.name_of(name).replace(" ", "\n", 1))
             empty = "no threshold" if name.endswith("_at_point") and not point else TOO_SMALL
             parts.note_if_empty(axis, rows, name, empty)
@@ -133,11 +142,26 @@ def draw_subgroups(
             parts.rows_axis(axes[0], labels, places)
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; dashed: all images; {_point(melanoma)};\n"
+            "averages over the classes that all subgroups of a kind have; difference: of balanced "
+            "accuracy, to all other images;\n"
             f"{parts.interval_note(rows, SUBGROUPS)};\n"
             f"too small to judge and left out: {left_out} of {len(every)} subgroups",
             fontsize=11,
         )
     style.save_figure(figure, path)
+
+
+def _limit(axis: Axes, rows: pd.DataFrame, name: str) -> None:
+    """The range of a figure; of a difference as much on either side of zero."""
+    if name != DIFFERENCE:
+        parts.limit(axis, rows, name)
+        return
+    axis.axvline(0, color=style.INK, linewidth=1.2)
+    values = np.abs(rows[[name, f"{name}_low", f"{name}_high"]].to_numpy(np.float64))
+    reach = float(np.nanmax(values)) if not np.isnan(values).all() else 0.1
+    axis.set_xlim(-1.1 * max(reach, 0.01), 1.1 * max(reach, 0.01))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    axis.tick_params(axis="y", length=0)
 
 
 def _places(rows: pd.DataFrame) -> list[float]:
@@ -159,10 +183,10 @@ def _point(melanoma: Mapping[str, Any]) -> str:
 
 
 def _label(row: pd.Series, present: int) -> str:
-    """A subgroup with its size, and its classes where the whole has more.
+    """A subgroup with its size, and how many classes its averages are over where not all.
 
     A mean over fewer classes is another figure than the whole's: some classes are harder.
     """
     name = f"{row['variable']}: {row['part']}  (n = {row['images']}, MEL {row['melanomas']}"
-    fewer = row["classes"] < present
-    return f"{name}, {row['classes']} of {present} classes)" if fewer else f"{name})"
+    shared = str(row["shared_classes"]).split() if pd.notna(row["shared_classes"]) else []
+    return f"{name}, {len(shared)} of {present} classes)" if len(shared) < present else f"{name})"

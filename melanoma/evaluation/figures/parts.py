@@ -15,6 +15,7 @@ SUBSETS = {"val": "validation", "test": "test", "official": "official test"}
 NAMES = {
     "accuracy": "accuracy",
     "balanced_accuracy": "balanced accuracy",
+    "balanced_accuracy_difference": "difference to the rest",
     "macro_f1": "macro F1",
     "weighted_f1": "weighted F1",
     "macro_auroc": "macro AUROC",
