@@ -44,6 +44,9 @@ _SKIPPED = 1
 _CORNER, _GRID, _LINE = 4, 8, 20
 """Pixels looked at first: of each corner's tip, along each side of a grid, of each line."""
 
+_PAIRS = (2, 12)
+"""Where two pairs of them stand of which one is alike in an even line."""
+
 _ROOM = 8
 """Levels by which a corner may seem brighter in these."""
 
@@ -259,14 +262,17 @@ def _may_have(pixels: Pixels) -> tuple[bool, bool]:
     channels = 1 if pixels.ndim == 2 else 3
     values = pixels.reshape(-1).take(_samples(height, width, channels)).tobytes()
     grid, lines = 4 * _CORNER, 4 * _CORNER + _GRID * _GRID
-    bright = sorted(values[grid:lines])[_GRID * _GRID * 9 // 10]
-    darkest = min(sum(values[start : start + _CORNER]) for start in range(0, grid, _CORNER))
+    dark = _CORNER * (_DARK * max(values[grid:lines]) + _ROOM)
+    corners = (values[start : start + _CORNER] for start in range(0, grid, _CORNER))
     sides = (values[start : start + _LINE] for start in range(lines, len(values), _LINE))
-    return darkest <= _CORNER * (_DARK * bright + _ROOM), any(map(_looks_even, sides))
+    return any(sum(corner) <= dark for corner in corners), any(map(_looks_even, sides))
 
 
 def _looks_even(line: bytes) -> bool:
     """Whether most values of a line are alike, noise of single pixels allowed for."""
+    quarter = _LINE // 4
+    if min(abs(line[start] - line[start + quarter]) for start in _PAIRS) > _NOISY[True]:
+        return False
     values = sorted(line)
     low, high = values[_LINE // 10], values[-1 - _LINE // 10]
     return high - low <= _NOISY[high <= _BLACK or low >= _WHITE]
