@@ -77,10 +77,11 @@ class Maps:
     """Heat maps of some images.
 
     Attributes:
-        heat: float32[n, s, s] in 0..1, each divided by its own maximum; all zero where no place
+        heat: float32[n, s, s] in 0..1, each scaled to its own maximum; all zero where no place
             raised the score.
-        maxima: float32[n], what each was divided by: weighted activations in the units of the
-            class's logit, which can be compared between images; 0 where there is no heat.
+        maxima: float32[n], the greatest value of each on the network's grid, before scaling:
+            weighted activations, which can be compared between images of one network and method;
+            0 where there is no heat.
         layer: whose activations were weighted.
     """
 
@@ -132,8 +133,10 @@ def compute_maps(
         model.zero_grad(set_to_none=True)
     grid = np.concatenate(grids)
     maxima = grid.max(axis=(1, 2), initial=0)
-    divisors = np.where(maxima > 0, maxima, 1).astype(np.float32)
-    return Maps(enlarge(grid / divisors[:, None, None], pixels.shape[1]), maxima, layer)
+    heat = enlarge(grid, pixels.shape[1])
+    # Between cells, where no pixel may lie on the hottest one.
+    tops = heat.max(axis=(1, 2), initial=0)[:, None, None]
+    return Maps(heat / np.where(tops > 0, tops, 1).astype(np.float32), maxima, layer)
 
 
 def enlarge(grids: Heat, side: int) -> Heat:
@@ -170,7 +173,7 @@ def _grids_of_batch(
         found[0].numpy()
         for found in (cam.activations_and_grads.activations, cam.activations_and_grads.gradients)
     )
-    raw: Heat = cam.get_cam_image(images, module, wanted, activations, gradients)
+    raw: Heat = cam.get_cam_image(images, module, wanted, activations, gradients, False)
     heat: Heat = np.nan_to_num(raw).clip(0).astype(np.float32)
     return heat
 

@@ -62,13 +62,18 @@ def find_layer(model: FusionModel, size: int) -> Layer:
             "there is no image to draw a heat map on"
         )
     images = _noise(model.backbone, size)
-    shapes = _output_shapes(model.backbone, images)
-    grids = [(name, cells, len(shape)) for name, shape in shapes if (cells := grid_side(shape))]
-    fine = [one for one in grids if one[1] >= LEAST_CELLS]
-    coarse = sorted((one for one in grids if one[1] < LEAST_CELLS), key=lambda one: one[1])
-    for name, cells, dimensions in [*reversed(fine), *reversed(coarse)]:
-        if _is_explainable(model.backbone, name, images, tokens=dimensions == 3):
-            return Layer(name, cells)
+    outputs = _outputs(model.backbone, images)
+    tokens = _read_tokens(outputs)
+    grids = {name: grid_side(output.shape) for name, output in outputs.layers.items()}
+    fine = [name for name, cells in grids.items() if cells >= LEAST_CELLS]
+    coarse = sorted(
+        (name for name in grids if 0 < grids[name] < LEAST_CELLS), key=grids.__getitem__
+    )
+    for name in [*reversed(fine), *reversed(coarse)]:
+        if name in tokens or (
+            outputs.layers[name].ndim == 4 and _all_goes_through(model.backbone, name, images)
+        ):
+            return Layer(name, grids[name])
     raise InputError(
         "Grad-CAM: the backbone has no layer with a grid of places that its answer depends on: "
         "choose another model.backbone (resnet50, convnext_tiny, swin_v2_t …)"
@@ -122,40 +127,73 @@ def _noise(backbone: nn.Module, size: int) -> Tensor:
     return torch.randn(_IMAGES, 3, size, size, generator=generator).to(device)
 
 
-@torch.no_grad()
-def _output_shapes(backbone: nn.Module, images: Tensor) -> list[tuple[str, tuple[int, ...]]]:
-    """Outputs of modules that run once, in the order in which they are done."""
-    seen: list[tuple[str, tuple[int, ...]]] = []
+@dataclass(frozen=True)
+class _Outputs:
+    """What a trial gives.
+
+    Attributes:
+        layers: outputs of the modules that run once, in the order in which they are done.
+        total: a scalar that follows from all of the backbone's features.
+    """
+
+    layers: dict[str, Tensor]
+    total: Tensor
+
+
+@torch.enable_grad()
+def _outputs(backbone: nn.Module, images: Tensor) -> _Outputs:
+    seen: list[tuple[str, Tensor]] = []
 
     def keep(name: str) -> Callable[[nn.Module, object, object], None]:
         def hook(_module: nn.Module, _inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and len(output) == _IMAGES:
-                seen.append((name, tuple(output.shape)))
+                seen.append((name, output))
 
         return hook
 
     # Pooling to a set number of cells may repeat what are fewer.
-    modules = [
-        (name, module)
+    handles = [
+        module.register_forward_hook(keep(name))
         for name, module in backbone.named_modules()
         if name and not isinstance(module, nn.AdaptiveAvgPool2d | nn.AdaptiveMaxPool2d)
     ]
-    handles = [module.register_forward_hook(keep(name)) for name, module in modules]
     try:
-        backbone(images)
+        total = _total(backbone(images.clone().requires_grad_()))
     finally:
         for handle in handles:
             handle.remove()
     names = [name for name, _ in seen]
-    return [one for one in seen if names.count(one[0]) == 1]
+    return _Outputs({name: one for name, one in seen if names.count(name) == 1}, total)
+
+
+def _total(features: Tensor) -> Tensor:
+    """A weighted sum: the plain one is the same for every output of a layer norm."""
+    weights = torch.randn(features.shape, generator=torch.Generator().manual_seed(0))
+    return (features * weights.to(features.device)).sum()
+
+
+def _read_tokens(outputs: _Outputs) -> set[str]:
+    """Layers of tokens whose patches the features depend on.
+
+    In a plain vision transformer the class token alone is read at the end: what the last block
+    makes of the patches, nothing depends on.
+    """
+    layers = {name: one for name, one in outputs.layers.items() if one.ndim == 3}
+    if not layers:
+        return set()
+    gradients: Sequence[Tensor | None] = torch.autograd.grad(
+        outputs.total, list(layers.values()), allow_unused=True
+    )
+    return {
+        name
+        for name, gradient in zip(layers, gradients, strict=True)
+        if gradient is not None and to_grid(gradient).any()
+    }
 
 
 @torch.enable_grad()
-def _is_explainable(backbone: nn.Module, name: str, images: Tensor, *, tokens: bool) -> bool:
-    """Does the answer depend on the layer's places, and on the image through them alone?
-
-    Of tokens only the first is asked: the class token's shortcut goes around every layer.
-    """
+def _all_goes_through(backbone: nn.Module, name: str, images: Tensor) -> bool:
+    """Do the features depend on a layer's output, and on the image through it alone?"""
     image = images.clone().requires_grad_()
     kept: list[Tensor] = []
 
@@ -166,16 +204,11 @@ def _is_explainable(backbone: nn.Module, name: str, images: Tensor, *, tokens: b
 
     handle = backbone.get_submodule(name).register_forward_hook(cut)
     try:
-        answer: Tensor = backbone(image)
+        total = _total(backbone(image))
     finally:
         handle.remove()
-    # Not the plain sum, which is the same for every output of a layer norm.
-    weights = torch.randn(answer.shape, generator=torch.Generator().manual_seed(0))
-    total = (answer * weights.to(answer.device)).sum()
     gradients: Sequence[Tensor | None] = torch.autograd.grad(
         total, [image, kept[0]], allow_unused=True
     )
     around, through = gradients
-    if through is None:
-        return False
-    return bool(to_grid(through).any()) if tokens else around is None
+    return around is None and through is not None
