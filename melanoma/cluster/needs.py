@@ -67,8 +67,8 @@ ACTIVATIONS_MB = 100.0
 """Kept for the backward pass of one image at 224 px (resnet50: 90-100 MB in fp32)."""
 PREDICT_BATCH = 256
 DELETION_PASSES = 16 * (7 + 20 * 5)
-"""Images that the deletion check classifies: 16, with 7 shares blurred in the order of their map and
-5 in that of each of 20 random ones (`melanoma/explain/checks.py`, which would import torch)."""
+"""Images that the deletion check classifies: 16, with 7 shares blurred in the order of their map
+and 5 in that of each of 20 random ones (`melanoma/explain/checks.py`, which would import torch)."""
 EPOCH_SECONDS = 600
 """An epoch on the CPU should take no longer; cores are asked for accordingly."""
 

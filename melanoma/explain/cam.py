@@ -136,7 +136,8 @@ def compute_maps(
     heat = enlarge(grid, pixels.shape[1])
     # Between cells, where no pixel may lie on the hottest one.
     tops = heat.max(axis=(1, 2), initial=0)[:, None, None]
-    return Maps(heat / np.where(tops > 0, tops, 1).astype(np.float32), maxima, layer)
+    heat /= np.where(tops > 0, tops, 1).astype(np.float32)
+    return Maps(heat, maxima, layer)
 
 
 def enlarge(grids: Heat, side: int) -> Heat:

@@ -280,10 +280,10 @@ def deletion_curve(model: FusionModel, batch: Batch, *, seed: int = 0) -> pd.Dat
     rows: list[_Row] = [
         (DELETION, f"{share:.2f}", float(one), float(other), count) for share, one, other in curves
     ]
-    areas = [np.trapezoid(curve, DELETED, axis=1) for curve in (hot, chance)]
-    rows.append((DELETION, MEAN, float(areas[0].mean()), float(areas[1].mean()), count))
+    area, by_chance = (np.asarray(np.trapezoid(y, DELETED, axis=1)) for y in (hot, chance))
+    rows.append((DELETION, MEAN, float(area.mean()), float(by_chance.mean()), count))
     table = _table(rows)
-    interval = mean_interval(areas[1] - areas[0], batch.groups)
+    interval = mean_interval(by_chance - area, batch.groups)
     table.loc[len(table) - 1, ["difference", "low", "high"]] = interval
     return table
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pandas as pd
 
+from melanoma.pages.numbers import counted
+
 DELETION = "deletion"
 MEAN = "mean"
 """Check and item of checks.csv whose row holds the difference to random maps."""
@@ -35,7 +37,7 @@ def verdict(checks: pd.DataFrame) -> str:
     figures = f"mean probability lower by {row['difference']:.3f}"
     if pd.notna(row["low"]):
         figures += f", 95 % interval {row['low']:.3f} to {row['high']:.3f}"
-    figures += f", {row['images']:.0f} images"
+    figures += f", {counted(int(row['images']), 'image')}"
     if beat_chance(checks):
         return (
             "Blurring the hottest places first lowers the probability of the predicted class "
