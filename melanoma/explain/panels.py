@@ -96,7 +96,9 @@ def plain_text(heat: NDArray[np.float32], name: str) -> tuple[str, ...]:
     strongest = float(heat.max(initial=0))
     if strongest >= FAINT:
         return ()
-    return "hardly a place raised" if strongest else "no place raised", f"the score of {name}"
+    if strongest:
+        return "hardly any heat", f"for {name}"
+    return "no place raised", f"the score of {name}"
 
 
 def _heat_tile(pixels: Pixels, heat: NDArray[np.float32], name: str, side: int) -> Pixels:

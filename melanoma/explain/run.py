@@ -134,7 +134,7 @@ def _examples(
     whole = table.assign(
         heat_maximum=maps.maxima, melanoma_heat_maximum=melanoma_maps.maxima, grid=maps.layer.grid
     )
-    common = scale.median_maximum(maps.maxima)
+    common = scale.of_gallery(maps.maxima)
     shown = scale.dimmed(maps, common), scale.dimmed(melanoma_maps, common)
     return [
         Example({str(key): value for key, value in row.items()}, *pictures)

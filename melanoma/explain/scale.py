@@ -1,7 +1,7 @@
 """One scale of colours for maps that stand beside each other: a map of nothing looks like nothing.
 
 Each map scaled to its own maximum would show noise as bright as evidence. One range of values for
-all would show most maps nearly black, for maxima differ tenfold within a gallery.
+all would show many maps nearly black, for maxima differ tenfold within a gallery.
 """
 
 from __future__ import annotations
@@ -14,26 +14,30 @@ from numpy.typing import NDArray
 if TYPE_CHECKING:
     from melanoma.explain.cam import Heat, Maps
 
-FAINT = 0.1
-"""Share of the common scale below which a map is said to show next to nothing: the darkest tenth
-of the colours. Chosen here."""
+FULL = 0.5
+"""Share of the gallery's median maximum from which on a map has all colours: the median itself
+would dim half of the maps. Chosen here."""
+
+FAINT = 0.2
+"""Share of the common scale below which a map is said to show hardly any heat: a tenth of the
+gallery's median. Chosen here."""
 
 OF_A_GALLERY = (
-    "each map is scaled to its own maximum, and dimmed by as much as that is below the gallery's "
+    "each map is scaled to its own maximum, and dimmed where that is below half of the gallery's "
     "median"
 )
 OF_A_PAIR = "both maps have one scale: that of the stronger one"
 """What a reader must know of the colours, for captions."""
 
 
-def median_maximum(maxima: NDArray[np.float32]) -> float:
-    """The common scale of a gallery: the median maximum of the maps that have heat; 0 without.
+def of_gallery(maxima: NDArray[np.float32]) -> float:
+    """The common scale of a gallery: `FULL` of the median of the maps that have heat; 0 without.
 
     Args:
         maxima: float32[n], from `cam.compute_maps`.
     """
     known = maxima[maxima > 0]
-    return float(np.median(known)) if len(known) else 0.0
+    return FULL * float(np.median(known)) if len(known) else 0.0
 
 
 def dimmed(maps: Maps, scale: float | NDArray[np.float32]) -> Heat:

@@ -105,7 +105,7 @@ def _turns(table: pd.DataFrame) -> pd.Series:
     Among lesions of the same turn, and images of one lesion, the order of rows counts.
     """
     turn = table.groupby([*_PART, "group"]).cumcount().sort_values(kind="stable")
-    return table.loc[turn.index].groupby(_PART).cumcount()
+    return table.loc[turn.index].groupby(_PART).cumcount().reindex(table.index)
 
 
 def _choose(table: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:

@@ -20,21 +20,21 @@ def _maps(maxima):
 @pytest.mark.parametrize(
     ("maxima", "expected"),
     [
-        ([1, 2, 3], 2),
+        ([1, 2, 3], 1),
         # Maps without heat tell nothing of how strong a map is.
-        ([0, 0, 0, 1, 3], 2),
+        ([0, 0, 0, 1, 3], 1),
         ([0, 0], 0),
         ([], 0),
     ],
 )
-def test_the_scale_of_a_gallery_is_its_median(maxima, expected):
-    assert scale.median_maximum(np.array(maxima, np.float32)) == expected
+def test_the_scale_of_a_gallery_is_half_of_its_median(maxima, expected):
+    assert scale.of_gallery(np.array(maxima, np.float32)) == expected
 
 
 @pytest.mark.parametrize(
     ("maxima", "common", "hottest"),
     [
-        # At the median and above, a map is as bright as can be; below, by its share of it.
+        # At the scale and above, a map is as bright as can be; below, by its share of it.
         ([2, 4, 9], 4, [0.5, 1, 1]),
         # A thousandth of the others' heat, which by its own maximum would look like theirs.
         ([4, 4, 0.004], 4, [1, 1, 0.001]),
