@@ -112,7 +112,7 @@ def _card(place: int, example: Example, colours: Mapping[str, str]) -> str:
     if not told["correct"]:
         heading += f", taken for {class_name(told['predicted'])}"
     facts = " · ".join([metadata_text(told), told["source"] or "source unknown", told["image"]])
-    chosen = f"{told['choice']}, {told['rank']} by confidence · heat at most {_maxima(told)}"
+    chosen = f"{told['choice']}, number {told['rank']} by confidence · heat at most {_maxima(told)}"
     return (
         f'<article class="card {verdict}" {attributes}>'
         f'<h2><span class="verdict">{verdict.capitalize()}:</span> {escape(heading)}</h2>'

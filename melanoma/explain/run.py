@@ -160,7 +160,8 @@ def _facts(
     sentences = [
         f"{counted(len(table), f'{subset} image')} of {model.experiment.name} "
         f"({settings.backbone}{', with metadata' if settings.metadata else ''}): of each class "
-        "right and wrong answers, the most confident ones and as many drawn at random."
+        "right and wrong answers, the most confident ones and, where there are more, as many drawn "
+        "at random."
     ]
     if len(table):
         sentences += [
