@@ -276,7 +276,13 @@ class Evaluation(_Section):
 class GradCam(_Section):
     """Which heat maps are drawn."""
 
-    per_class: int = Field(4, ge=1, le=100, description="Right and wrong examples per class.")
+    per_class: int = Field(
+        4,
+        ge=1,
+        le=100,
+        description="Right and wrong examples per class: half of them the most confident, half "
+        "drawn at random.",
+    )
     method: Literal["gradcam", "gradcam++", "eigencam", "layercam"] = Field(
         "gradcam", description="The class activation map."
     )

@@ -278,6 +278,7 @@ def _draw_maps(
 ) -> None:
     """One picture with heat maps per file."""
     from melanoma import drawing
+    from melanoma.explain import scale
     from melanoma.explain.cam import compute_maps
     from melanoma.explain.panels import Example, draw_panel
 
@@ -287,11 +288,19 @@ def _draw_maps(
     fields = model.encoder.encode(rows) if model.experiment.model.metadata else None
     targets = [model.classes.index(name) for name in rows["predicted"]]
     melanoma = [model.classes.index(isic.MELANOMA)] * len(good)
-    heat = compute_maps(model.model, pixels, fields, targets, method=method)
-    melanoma_heat = compute_maps(model.model, pixels, fields, melanoma, method=method)
+    maps = compute_maps(model.model, pixels, fields, targets, method=method)
+    others = compute_maps(model.model, pixels, fields, melanoma, method=method, layer=maps.layer)
+    common = np.maximum(maps.maxima, others.maxima)
+    heat, melanoma_heat = scale.dimmed(maps, common), scale.dimmed(others, common)
     for place, told in enumerate(_told(rows)):
+        told |= {
+            "heat_maximum": maps.maxima[place],
+            "melanoma_heat_maximum": others.maxima[place],
+            "grid": maps.layer.grid,
+        }
         example = Example(told, pixels[place], heat[place], melanoma_heat[place])
-        drawing.write_png(folder / f"{names[told['file']]}.png", draw_panel(example))
+        panel = draw_panel(example, scale=scale.OF_A_PAIR)
+        drawing.write_png(folder / f"{names[told['file']]}.png", panel)
 
 
 def _told(rows: pd.DataFrame) -> Iterator[dict[str, Any]]:

@@ -24,11 +24,6 @@ IMAGENET_STD = (0.229, 0.224, 0.225)
 """Mean and deviation of ImageNet's colours in [0, 1]: what torchvision's weights expect
 (https://pytorch.org/vision/stable/models.html)."""
 
-_CAM_LAYERS = ("layer4", "permute", "trunk_output", "blocks", "conv5", "layers", "features")
-"""Where torchvision's families keep their last feature map [n, channels, h, w]: the ResNets and
-their kin, Swin (which otherwise keeps channels last), RegNet, MaxViT, ShuffleNet, MNASNet, the
-rest."""
-
 
 def to_input(pixels: Tensor) -> Tensor:
     """Stored pixels as the backbone wants them.
@@ -135,31 +130,6 @@ class FusionModel(nn.Module):
         if self.backbone is None:
             return [("head", head)]
         return [("head", head), *_backbone_groups(self.backbone)]
-
-    @property
-    def cam_layer(self) -> nn.Module:
-        """The layer whose output, [n, channels, h, w], a class activation map weighs.
-
-        Raises:
-            InputError: no backbone, or one without a feature map.
-        """
-        for name in _CAM_LAYERS:
-            layer = getattr(self.backbone, name, None)
-            if name in ("features", "blocks", "layers") and isinstance(
-                layer, nn.Sequential | nn.ModuleList
-            ):
-                return layer[-1]
-            if isinstance(layer, nn.Module):
-                return layer
-        encoder = getattr(self.backbone, "encoder", None)
-        if isinstance(encoder, nn.Module):
-            # Of a vision transformer; what its last block makes of patches, nothing depends on.
-            *_, last = encoder.get_submodule("layers").children()
-            return last.get_submodule("ln_1")
-        raise InputError(
-            "model: no feature map to explain: class activation maps need image: true "
-            "and a backbone with a last convolutional stage (resnet50, convnext_tiny, swin_v2_t …)"
-        )
 
     def load_backbone(self, path: Path) -> None:
         """Load pretrained weights into the backbone; those of its removed head are left out.

@@ -23,6 +23,7 @@ with job_log(snakemake.log[0]):
             provenance=Path(paths.provenance),
             ground_truth=Path(paths.ground_truth),
             archive=Path(paths.archive),
+            checks=next((Path(folder, "checks.csv") for folder in paths.maps), None),
         ),
         results=Path(params.results),
         pages=[Path(path) for path in snakemake.output.pages],

@@ -66,6 +66,9 @@ GPU_GFLOPS = 1_200.0
 ACTIVATIONS_MB = 100.0
 """Kept for the backward pass of one image at 224 px (resnet50: 90-100 MB in fp32)."""
 PREDICT_BATCH = 256
+DELETION_PASSES = 16 * (7 + 20 * 5)
+"""Images that the deletion check classifies: 16, with 7 shares blurred in the order of their map
+and 5 in that of each of 20 random ones (`melanoma/explain/checks.py`, which would import torch)."""
 EPOCH_SECONDS = 600
 """An epoch on the CPU should take no longer; cores are asked for accordingly."""
 
@@ -143,7 +146,8 @@ def gradcam(
     # Right and wrong examples of eight classes, each with a map for two or more classes.
     images = gradcam.per_class * 2 * 8
     layers = 8 * ACTIVATIONS_MB * _pixels(experiment.images)
-    return _one_gpu(experiment, layers, images * 8 * _gflops(experiment), attempt, site)
+    work = (images * 8 + DELETION_PASSES / 3) * _gflops(experiment)
+    return _one_gpu(experiment, layers, work, attempt, site)
 
 
 def _one_gpu(

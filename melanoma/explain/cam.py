@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -14,7 +15,7 @@ from pytorch_grad_cam.base_cam import BaseCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import Tensor, nn
 
-from melanoma.errors import InputError
+from melanoma.explain.layers import Layer, find_layer, to_grid
 from melanoma.model import FusionModel, to_input
 
 Heat = NDArray[np.float32]
@@ -71,32 +72,22 @@ METHODS: dict[str, Callable[..., BaseCAM]] = {
 """The methods by their name in the configuration."""
 
 
-def to_grid(activation: Tensor) -> Tensor:
-    """Activations of any backbone as a grid with channels second.
+@dataclass(frozen=True)
+class Maps:
+    """Heat maps of some images.
 
-    Args:
-        activation: [n, c, h, w] (convolutions), [n, h, w, c] (swin) or [n, tokens, c] (plain
-            vision transformers, with or without a class token).
-
-    Returns:
-        [n, c, h, w], a copy: the next layer may work in place.
-
-    Raises:
-        InputError: none of these shapes.
+    Attributes:
+        heat: float32[n, s, s] in 0..1, each scaled to its own maximum; all zero where no place
+            raised the score.
+        maxima: float32[n], the greatest value of each on the network's grid, before scaling:
+            weighted activations, which can be compared between images of one network and method;
+            0 where there is no heat.
+        layer: whose activations were weighted.
     """
-    shape = activation.shape
-    if activation.ndim == 4 and shape[2] == shape[3]:
-        return activation.clone()
-    if activation.ndim == 4 and shape[1] == shape[2]:
-        return activation.permute(0, 3, 1, 2).contiguous()
-    if activation.ndim == 3:
-        side = math.isqrt(shape[1])
-        patches = activation[:, shape[1] - side * side :]
-        return patches.transpose(1, 2).reshape(shape[0], shape[2], side, side).contiguous()
-    raise InputError(
-        f"Grad-CAM: the backbone's last layer gives activations of shape {tuple(shape)}, which is "
-        "no grid of places: choose another model.backbone, or model.image: false to go without"
-    )
+
+    heat: Heat
+    maxima: NDArray[np.float32]
+    layer: Layer
 
 
 def compute_maps(
@@ -106,8 +97,9 @@ def compute_maps(
     targets: Sequence[int] | NDArray[np.int64],
     *,
     method: str,
+    layer: Layer | None = None,
     batch_size: int = BATCH_SIZE,
-) -> Heat:
+) -> Maps:
     """Heat maps: which places of the image raised the score of a class.
 
     Args:
@@ -116,39 +108,56 @@ def compute_maps(
         metadata: float32[n, m], encoded; None where the model takes none.
         targets: for each image, the number of the class to explain.
         method: one of `METHODS`.
+        layer: which to explain; None to find it (`layers.find_layer`), which costs the passes of a
+            few images.
         batch_size: images per pass.
 
-    Returns:
-        float32[n, s, s] in 0..1; a map is all zero where no place raised the score.
-
     Raises:
-        InputError: the model has no image branch.
+        InputError: the model has no image branch, or no layer with a grid of places.
     """
-    if model.backbone is None:
-        raise InputError(
-            "Grad-CAM: this model sees metadata only (model.image: false): "
-            "there is no image to draw a heat map on"
-        )
+    layer = layer or find_layer(model, pixels.shape[1])
+    module = model.get_submodule(f"backbone.{layer.name}")
     device = next(model.parameters()).device
     wrapped = _FixedMetadata(model)
-    maps = [np.zeros((0, *pixels.shape[1:3]), np.float32)]
-    cam = METHODS[method](model=wrapped, target_layers=[model.cam_layer], reshape_transform=to_grid)
+    grids = [np.zeros((0, layer.cells, layer.cells), np.float32)]
+    cam = METHODS[method](model=wrapped, target_layers=[module], reshape_transform=to_grid)
     # Not `with cam`: the package's own exit prints and swallows an IndexError.
     try:
         for start in range(0, len(pixels), batch_size):
             part = slice(start, start + batch_size)
             if metadata is not None:
                 wrapped.metadata = torch.from_numpy(metadata[part].copy()).to(device)
-            maps.append(_maps_of_batch(cam, pixels[part], targets[part], device))
+            grids.append(_grids_of_batch(cam, module, pixels[part], targets[part], device))
     finally:
         cam.activations_and_grads.release()
         model.zero_grad(set_to_none=True)
-    return np.concatenate(maps)
+    grid = np.concatenate(grids)
+    maxima = grid.max(axis=(1, 2), initial=0)
+    heat = enlarge(grid, pixels.shape[1])
+    # Between cells, where no pixel may lie on the hottest one.
+    tops = heat.max(axis=(1, 2), initial=0)[:, None, None]
+    heat /= np.where(tops > 0, tops, 1).astype(np.float32)
+    return Maps(heat, maxima, layer)
+
+
+def enlarge(grids: Heat, side: int) -> Heat:
+    """Grids at the size of their images, smoothly.
+
+    Args:
+        grids: float32[n, h, w].
+        side: of the images, pixels.
+
+    Returns:
+        float32[n, side, side].
+    """
+    maps = [cv2.resize(one, (side, side), interpolation=cv2.INTER_LINEAR) for one in grids]
+    return np.stack(maps) if maps else np.zeros((0, side, side), np.float32)
 
 
 @torch.enable_grad()
-def _maps_of_batch(
+def _grids_of_batch(
     cam: BaseCAM,
+    module: nn.Module,
     pixels: NDArray[np.uint8],
     targets: Sequence[int] | NDArray[np.int64],
     device: torch.device,
@@ -157,8 +166,17 @@ def _maps_of_batch(
     # A frozen model's activations carry gradients only if the image asks for them.
     images.requires_grad_(True)
     wanted = [ClassifierOutputTarget(int(target)) for target in targets]
-    heat: Heat = cam(input_tensor=images, targets=wanted)
-    return np.clip(np.nan_to_num(heat), 0, 1).astype(np.float32)
+    # Not `cam(...)`: the package scales each map to 0..1, after which none can be told from a map
+    # of next to nothing.
+    logits = cam.activations_and_grads(images)
+    sum(target(row) for target, row in zip(wanted, logits, strict=True)).backward()
+    activations, gradients = (
+        found[0].numpy()
+        for found in (cam.activations_and_grads.activations, cam.activations_and_grads.gradients)
+    )
+    raw: Heat = cam.get_cam_image(images, module, wanted, activations, gradients, False)
+    heat: Heat = np.nan_to_num(raw).clip(0).astype(np.float32)
+    return heat
 
 
 @torch.inference_mode()

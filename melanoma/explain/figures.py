@@ -9,7 +9,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from melanoma import style
-from melanoma.explain.checks import BORDER, DELETION, OUTSIDE, RANDOMISED, TOO_ALIKE
+from melanoma.explain.checks import BORDER, OUTSIDE, RANDOMISED, TOO_ALIKE
+from melanoma.pages.heat_maps import DELETION, MEAN, NO_BETTER, beat_chance
 
 
 def draw_checks(table: pd.DataFrame, path: Path, *, note: str = "") -> None:
@@ -75,9 +76,9 @@ def _shares(axis: Axes, table: pd.DataFrame) -> None:
 
 def _deletion(axis: Axes, table: pd.DataFrame) -> None:
     part = _part(table, DELETION)
-    curve, mean = part[part["item"] != "mean"], part[part["item"] == "mean"].iloc[0]
+    curve, mean = part[part["item"] != MEAN], part[part["item"] == MEAN].iloc[0]
     shares = curve["item"].astype(float)
-    columns = (("hottest first", "value", "o-"), ("random places", "expected_by_chance", "s--"))
+    columns = (("hottest first", "value", "o-"), ("random maps", "expected_by_chance", "s--"))
     for number, (name, column, mark) in enumerate(columns):
         label = f"{name}: mean {mean[column]:.2f}"
         axis.plot(shares, curve[column], mark, color=style.SERIES_COLOURS[number], label=label)
@@ -86,4 +87,5 @@ def _deletion(axis: Axes, table: pd.DataFrame) -> None:
     axis.set_xlabel("share of the image blurred")
     axis.set_ylabel("probability of predicted class")
     axis.set_title("Does blurring hot places matter?")
-    axis.legend(loc="upper right")
+    difference = "difference {difference:.3f} ({low:.3f} to {high:.3f})".format(**mean)
+    axis.legend(loc="upper right", title=difference if beat_chance(table) else NO_BETTER)

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from melanoma import drawing, isic
 from melanoma.drawing import Pixels
 from melanoma.explain import page
-from melanoma.explain.panels import Example, class_name, empty_text, melanoma_text, metadata_text
+from melanoma.explain.panels import Example, class_name, melanoma_text, metadata_text, plain_text
 from melanoma.explain.selection import CALIBRATED
 from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.pages.frame import frame
@@ -24,7 +24,7 @@ PICTURE_SIDE = 256
 """Largest side of an inlined picture, pixels: enough for the largest size on the page."""
 
 HEAT_SIDE = 64
-"""Side of an inlined heat map, pixels; a map has 7 to 14 cells a side, the browser smooths it."""
+"""Side of an inlined heat map, pixels; a map has 6 to 14 cells a side, the browser smooths it."""
 
 _JPEG_QUALITY = 88
 
@@ -103,6 +103,7 @@ def _card(place: int, example: Example, colours: Mapping[str, str]) -> str:
         "diagnosis": told["diagnosis"],
         "predicted": told["predicted"],
         "verdict": verdict,
+        "choice": told["choice"],
         "probability": f"{told['probability']:.6f}",
         "melanoma": "0" if math.isnan(melanoma) else f"{melanoma:.6f}",
     }
@@ -111,15 +112,25 @@ def _card(place: int, example: Example, colours: Mapping[str, str]) -> str:
     if not told["correct"]:
         heading += f", taken for {class_name(told['predicted'])}"
     facts = " · ".join([metadata_text(told), told["source"] or "source unknown", told["image"]])
+    chosen = f"{told['choice']}, number {told['rank']} by confidence · heat at most {_maxima(told)}"
     return (
         f'<article class="card {verdict}" {attributes}>'
         f'<h2><span class="verdict">{verdict.capitalize()}:</span> {escape(heading)}</h2>'
         f"{_pictures(example)}"
         f'<p class="facts">Probability of {escape(told["predicted"])} '
         f"{told['probability']:.3f} (raw) · {melanoma_text(told)}"
-        f'<br><span class="quiet">{escape(facts)}</span></p>'
+        f'<br><span class="quiet">{escape(facts)}<br>{escape(chosen)}</span></p>'
         f"{_bars(told, colours)}</article>"
     )
+
+
+def _maxima(told: Mapping[str, Any]) -> str:
+    """Greatest values of the maps, which the colours leave out above the common scale."""
+    maxima = {
+        told["predicted"]: told["heat_maximum"],
+        isic.MELANOMA: told["melanoma_heat_maximum"],
+    }
+    return ", ".join(f"{value:.2g} for {name}" for name, value in maxima.items())
 
 
 def _pictures(example: Example) -> str:
@@ -127,14 +138,14 @@ def _pictures(example: Example) -> str:
     name = escape(told["image"])
     predicted = str(told["predicted"])
     maps = _heat_image("predicted", example.heat, f"heat map for {predicted}, {name}")
-    maps += _empty_note("predicted", example.heat, predicted)
+    maps += _plain_note("predicted", example.heat, predicted)
     copies = '<img class="cam cam-predicted" data-copy="heat-predicted" alt="">'
     if predicted == isic.MELANOMA:
         maps = maps.replace("cam cam-predicted", "cam cam-predicted cam-melanoma")
         copies = copies.replace("cam cam-predicted", "cam cam-predicted cam-melanoma")
     else:
         maps += _heat_image("melanoma", example.melanoma_heat, f"heat map for melanoma, {name}")
-        maps += _empty_note("melanoma", example.melanoma_heat, isic.MELANOMA)
+        maps += _plain_note("melanoma", example.melanoma_heat, isic.MELANOMA)
         copies += '<img class="cam cam-melanoma" data-copy="heat-melanoma" alt="">'
     original = f'<img class="original" src="{_jpeg(example.pixels)}" alt="lesion of {name}">'
     base = f'<img data-copy="original" alt="overlay of lesion and heat map, {name}">'
@@ -153,11 +164,10 @@ def _heat_image(kind: str, heat: NDArray[np.float32], alt: str) -> str:
     return f'<img class="cam cam-{kind} heat-{kind}" src="{data}" alt="{alt}">'
 
 
-def _empty_note(kind: str, heat: NDArray[np.float32], name: str) -> str:
-    """What a plain map means, upon it."""
-    if heat.any():
-        return ""
-    return f'<span class="cam cam-{kind} empty">{escape(" ".join(empty_text(name)))}</span>'
+def _plain_note(kind: str, heat: NDArray[np.float32], name: str) -> str:
+    """What a dark map means, upon it."""
+    words = " ".join(plain_text(heat, name))
+    return f'<span class="cam cam-{kind} empty">{escape(words)}</span>' if words else ""
 
 
 def _jpeg(pixels: Pixels) -> str:

@@ -72,6 +72,7 @@ function show() {
   for (const card of cards) {
     const fits = (!wanted.diagnosis || card.dataset.diagnosis === wanted.diagnosis)
       && (!wanted.predicted || card.dataset.predicted === wanted.predicted)
+      && (!wanted.choice || card.dataset.choice === wanted.choice)
       && (!wanted.verdict || card.dataset.verdict === wanted.verdict);
     card.hidden = !fits;
     shown += fits;
@@ -96,6 +97,9 @@ TOOLS = """<form aria-label="Choose and arrange the examples"><div class="tools"
 <label>Predicted class <select name="predicted">{predictions}</select></label>
 <label>Verdict <select name="verdict"><option value="">right and wrong</option>
 <option value="right">right only</option><option value="wrong">wrong only</option></select></label>
+<label>Choice <select name="choice"><option value="">confident and random</option>
+<option value="most confident">most confident only</option>
+<option value="random">random only</option></select></label>
 <label>Order <select name="sort"><option value="given">by class, as in index.csv</option>
 <option value="confident">most confident first</option>
 <option value="unsure">least confident first</option>

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,16 @@ from numpy.typing import NDArray
 
 from melanoma import drawing, isic
 from melanoma.drawing import Cell, Pixels, Row
+from melanoma.explain.scale import FAINT, OF_A_GALLERY
+from melanoma.explain.selection import CHOICES
 
 TILE = 320
 """Side of a picture in a panel, pixels."""
 
 SHEET_TILE = 112
 SHEET_COLUMNS = 4
-"""Right and wrong examples of a class on the contact sheet, which would not be readable wider."""
-
-SCALED = "each map is scaled to its own maximum"
-"""What keeps a reader from comparing the strengths of two maps."""
+"""Right and wrong examples of a class on the contact sheet, half of them random ones; it would not
+be readable wider."""
 
 _KEY_BAR = 120
 """Width of the colours in a colour key, pixels."""
@@ -39,10 +40,11 @@ class Example:
     Attributes:
         told: image, diagnosis ("" where not known), predicted, correct, probability,
             melanoma_probability (NaN where not calibrated), age (NaN missing), sex, site
-            ("" missing) and the classes' probabilities, named as in `selection.COLUMNS`.
+            ("" missing), the classes' probabilities and choice, named as in `selection.COLUMNS`;
+            heat_maximum, melanoma_heat_maximum and grid ("7 x 7"), as in index.csv.
         pixels: uint8[s, s, 3], what the classifier saw.
-        heat: float32[s, s] in 0..1, for the predicted class.
-        melanoma_heat: float32[s, s] in 0..1, for melanoma.
+        heat: float32[s, s] in 0..1, for the predicted class, in the scale of what stands beside it.
+        melanoma_heat: float32[s, s] in 0..1, for melanoma, likewise.
     """
 
     told: Mapping[str, Any]
@@ -84,16 +86,27 @@ def melanoma_text(told: Mapping[str, Any]) -> str:
     return "MEL not calibrated" if math.isnan(melanoma) else f"MEL {melanoma:.3f} (calibrated)"
 
 
-def empty_text(name: str) -> tuple[str, str]:
-    """What a map without any heat says, in two lines."""
+def plain_text(heat: NDArray[np.float32], name: str) -> tuple[str, ...]:
+    """What a map that is dark throughout says, in two lines; nothing of one that shows places.
+
+    Args:
+        heat: float32[s, s], in the common scale.
+        name: of the class.
+    """
+    strongest = float(heat.max(initial=0))
+    if strongest >= FAINT:
+        return ()
+    if strongest:
+        return "hardly any heat", f"for {name}"
     return "no place raised", f"the score of {name}"
 
 
 def _heat_tile(pixels: Pixels, heat: NDArray[np.float32], name: str, side: int) -> Pixels:
-    """A heat map over its picture; an empty one says what that means."""
+    """A heat map over its picture; a dark one says what that means."""
     tile = drawing.fit(drawing.overlay(pixels, heat), side, side)
     size = _CAPTION if side == TILE else _NOTE
-    return tile if heat.any() else drawing.write_over(tile, empty_text(name), size)
+    lines = plain_text(heat, name)
+    return drawing.write_over(tile, lines, size) if lines else tile
 
 
 def _draw_key(pixels: Pixels, corner: tuple[int, int], size: int) -> Pixels:
@@ -127,8 +140,12 @@ def _colour(told: Mapping[str, Any]) -> tuple[int, int, int]:
     return drawing.RIGHT if told["correct"] else drawing.WRONG
 
 
-def draw_panel(example: Example) -> Pixels:
+def draw_panel(example: Example, *, scale: str) -> Pixels:
     """Original, heat map of the predicted class and heat map of melanoma side by side, with text.
+
+    Args:
+        example: to draw.
+        scale: what the colours mean: `scale.OF_A_GALLERY` or `scale.OF_A_PAIR`.
 
     Returns:
         uint8[h, w, 3].
@@ -138,10 +155,10 @@ def draw_panel(example: Example) -> Pixels:
     predicted = str(told["predicted"])
     pictures = {
         "what the classifier saw": drawing.fit(pixels, TILE, TILE),
-        f"heat map for {predicted}, the predicted class": _heat_tile(
+        f"heat for {predicted}, predicted: maximum {told['heat_maximum']:.2g}": _heat_tile(
             pixels, example.heat, predicted, TILE
         ),
-        "heat map for MEL, melanoma": _heat_tile(
+        f"heat for MEL, melanoma: maximum {told['melanoma_heat_maximum']:.2g}": _heat_tile(
             pixels, example.melanoma_heat, isic.MELANOMA, TILE
         ),
     }
@@ -163,10 +180,10 @@ def draw_panel(example: Example) -> Pixels:
     panel = _draw_key(panel, (left, below + line), _CAPTION)
     panel = drawing.write_text_lines(
         panel,
-        [f"{SCALED}: maps tell places, not strengths"],
-        (left, below + 2 * line),
+        [f"{told['grid']} cells; {scale}"],
+        (_MARGIN, below + 2 * line),
         size=_CAPTION,
-        width=2 * TILE,
+        width=width - 2 * _MARGIN,
         first=drawing.QUIET,
         bold=False,
     )
@@ -175,33 +192,38 @@ def draw_panel(example: Example) -> Pixels:
     )
 
 
-def draw_contact_sheet(examples: Sequence[Example], *, title: str) -> Pixels:
-    """All classes on one page: the first right and wrong examples of each, original and heat map.
+def draw_contact_sheet(examples: Sequence[Example], *, title: Sequence[str]) -> Pixels:
+    """All classes on one page: right and wrong examples of each, original and heat map.
 
     Args:
         examples: with a known diagnosis, in the order of `selection.select_examples`.
-        title: first line of the page.
+        title: lines on top of the page; the first is bold.
 
     Returns:
         uint8[h, w, 3].
     """
     known = [name for name in isic.CLASSES if any(_is(one, name) for one in examples)]
-    columns = [
-        max((_count(examples, name, correct) for name in known), default=0)
-        for correct in (True, False)
-    ]
+    columns = {
+        part: min(
+            max((len(_of_part(examples, name, part)) for name in known), default=0),
+            SHEET_COLUMNS // 2,
+        )
+        for part in product((True, False), CHOICES)
+    }
     rows = [_sheet_row(name, examples, columns) for name in known]
+    grid = examples[0].told["grid"] if rows else ""
     how_to_read = (
-        f"Each pair: what the classifier saw, heat map of the class it predicted; {SCALED}.",
+        f"Each pair: what the classifier saw, heat map ({grid} cells) of the class it predicted.",
+        f"Colours: {OF_A_GALLERY}.",
         "Below: raw probability of the predicted class, calibrated probability of melanoma (MEL).",
     )
     # The last line is left for the colour key.
-    lines = (title, *how_to_read, "") if rows else (title,)
-    headings = [
-        (place, f"{verdict}, most confident first")
-        for place, verdict, count in zip((0, columns[0]), ("right", "wrong"), columns, strict=True)
-        if count
-    ]
+    lines = (*title, *how_to_read, "") if rows else tuple(title)
+    headings, place = [], 0
+    for (correct, choice), count in columns.items():
+        if count:
+            headings.append((place, f"{'right' if correct else 'wrong'}, {choice}"))
+        place += count
     sheet = drawing.draw_sheet(
         rows, side=SHEET_TILE, title=lines, headings=headings, label_width=132
     )
@@ -209,25 +231,27 @@ def draw_contact_sheet(examples: Sequence[Example], *, title: str) -> Pixels:
     return _draw_key(sheet, (_MARGIN, below), _CAPTION) if rows else sheet
 
 
+_Part = tuple[bool, str]
+"""A part of the sheet: right or wrong, and how the example was chosen."""
+
+
 def _is(example: Example, diagnosis: str) -> bool:
     return bool(example.told["diagnosis"] == diagnosis)
 
 
-def _count(examples: Sequence[Example], diagnosis: str, correct: bool) -> int:
-    """Examples of a class on one side of the sheet."""
-    found = [one for one in examples if _is(one, diagnosis) and one.told["correct"] == correct]
-    return min(len(found), SHEET_COLUMNS)
+def _of_part(examples: Sequence[Example], diagnosis: str, part: _Part) -> list[Example]:
+    return [
+        one
+        for one in examples
+        if _is(one, diagnosis) and (bool(one.told["correct"]), one.told["choice"]) == part
+    ]
 
 
-def _sheet_row(name: str, examples: Sequence[Example], columns: Sequence[int]) -> Row:
-    """A class's row: so many places for right, then for wrong answers."""
+def _sheet_row(name: str, examples: Sequence[Example], columns: Mapping[_Part, int]) -> Row:
+    """A class's row: so many places for each part."""
     places: list[Cell | None] = []
-    for correct, count in zip((True, False), columns, strict=True):
-        chosen = [
-            _sheet_cell(example)
-            for example in examples
-            if _is(example, name) and bool(example.told["correct"]) == correct
-        ][:count]
+    for part, count in columns.items():
+        chosen = [_sheet_cell(example) for example in _of_part(examples, name, part)[:count]]
         places += chosen + [None] * (count - len(chosen))
     return Row((name, *isic.DIAGNOSIS_NAMES[name].split()), tuple(places))
 

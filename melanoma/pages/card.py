@@ -12,6 +12,7 @@ import pandas as pd
 
 from melanoma import isic
 from melanoma.notice import NO_MEDICAL_DEVICE
+from melanoma.pages import heat_maps
 from melanoma.pages.decision import decision_texts
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
 from melanoma.pages.headline import (
@@ -58,6 +59,7 @@ def document(
     models: Sequence[str],
     official: bool,
     origin: str,
+    checks: pd.DataFrame | None = None,
 ) -> Document:
     """The card of one experiment.
 
@@ -70,6 +72,7 @@ def document(
         models: the checkpoints, one a fold.
         official: trained on the official ISIC 2019 data, whose weaknesses are known.
         origin: where the images come from, in a sentence.
+        checks: checks.csv of its heat maps, None where it has none.
     """
     subset = one.subsets[-1]
     blocks: list[Block] = [
@@ -81,7 +84,7 @@ def document(
         Heading("Calibration and thresholds"),
         Points(tuple(decision_texts(one.decision))),
         *_groups(subset, subgroups),
-        *_caveats(one, audit, official=official),
+        *_caveats(one, audit, checks, official=official),
     ]
     return Document(f"Model card: {one.name}", tuple(blocks))
 
@@ -178,7 +181,9 @@ def _groups(subset: str, subgroups: pd.DataFrame) -> list[Block]:
     ]
 
 
-def _caveats(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Block]:
+def _caveats(
+    one: Evaluated, audit: pd.DataFrame, checks: pd.DataFrame | None, *, official: bool
+) -> list[Block]:
     caveats = []
     if official:
         caveats += [
@@ -205,4 +210,6 @@ def _caveats(one: Evaluated, audit: pd.DataFrame, *, official: bool) -> list[Blo
             f"error {told}); where that differs they must be corrected."
         )
     caveats.append("Heat maps show where, not why, and nothing of the part that metadata plays.")
+    if checks is not None and len(checks):
+        caveats.append(heat_maps.verdict(checks))
     return [Heading("Caveats"), Points(tuple(caveats))]

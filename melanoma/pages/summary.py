@@ -36,6 +36,7 @@ class Sources:
         provenance: provenance.json.
         ground_truth: of the training set, which tells whether it is the official one.
         archive: of the training images, which tells whether they are drawn.
+        checks: checks.csv of the main experiment's heat maps; None where it sees no image.
     """
 
     metrics: Sequence[Path]
@@ -47,6 +48,7 @@ class Sources:
     provenance: Path
     ground_truth: Path
     archive: Path
+    checks: Path | None = None
 
 
 def write_summary(
@@ -91,6 +93,7 @@ def write_summary(
         models=models,
         official=official,
         origin=origin,
+        checks=None if sources.checks is None else pd.read_csv(sources.checks),
     )
     documents: dict[str, Document] = {
         plan.HEADLINE.name: headline.document(found, audit, captions[plan.HEADLINE.caption]),

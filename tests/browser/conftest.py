@@ -13,7 +13,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from runs import snakemake
 
 from melanoma import isic, style
-from melanoma.explain import gallery
+from melanoma.explain import gallery, selection
 from melanoma.explain.panels import Example
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
@@ -95,6 +95,11 @@ def told(place: int, diagnosis: str, predicted: str) -> dict[str, object]:
         "sex": ("", *isic.SEXES)[place % 3],
         "site": ("", *isic.SITES)[place % 9],
         "source": "HAM",
+        "choice": selection.CHOICES[place % 2],
+        "rank": 1 + place,
+        "heat_maximum": 0.5,
+        "melanoma_heat_maximum": 0.1,
+        "grid": "7 x 7",
         **dict(zip(classes, raw, strict=True)),
         **{f"{name}_calibrated": value for name, value in zip(classes, calibrated, strict=True)},
     }

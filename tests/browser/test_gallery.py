@@ -59,6 +59,12 @@ def test_right_and_wrong_can_be_chosen(gallery, index, verdict, correct):
     assert told(gallery, "verdict") == [verdict] * int((index["correct"] == correct).sum())
 
 
+@pytest.mark.parametrize("choice", ["most confident", "random"])
+def test_confident_and_random_examples_can_be_chosen(gallery, index, choice):
+    choose(gallery, "choice", choice)
+    assert told(gallery, "choice") == [choice] * int((index["choice"] == choice).sum())
+
+
 def test_a_choice_without_examples_says_so(gallery, index):
     found = set(zip(index["diagnosis"], index["predicted"], strict=True))
     diagnosis, predicted = next(

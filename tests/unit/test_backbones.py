@@ -35,7 +35,9 @@ def test_a_backbone_goes_the_whole_way(data, tmp_path, backbone):
     random = np.random.default_rng(0)
     pixels = random.integers(0, 256, (8, 64, 64, 3), dtype=np.uint8)
     metadata = random.random((8, model.encoder.width), dtype=np.float32)
-    heat = compute_maps(model.model, pixels, metadata, range(8), method="gradcam")
+    maps = compute_maps(model.model, pixels, metadata, range(8), method="gradcam")
+    heat = maps.heat
+    assert maps.layer.cells == 8, "of 64 pixels, the last layer of at least 6 x 6 cells"
     assert heat.shape == (8, 64, 64)
     assert heat.min() == 0
     assert heat.max() == pytest.approx(1, abs=1e-5)

@@ -1,3 +1,5 @@
+import math
+
 import explain_examples
 import numpy as np
 import pandas as pd
@@ -6,7 +8,10 @@ import torch
 from scipy.stats import spearmanr
 
 from melanoma import isic
+from melanoma.cluster import needs
 from melanoma.explain import cam, checks, figures
+from melanoma.explain.layers import Layer
+from melanoma.pages import heat_maps
 
 
 @pytest.fixture(scope="module")
@@ -17,8 +22,8 @@ def model():
 def _batch(model, count=2):
     pixels = explain_examples.pixels(count)
     targets = np.arange(count) % 8
-    heat = cam.compute_maps(model, pixels, None, targets, method="layercam")
-    return checks.Batch(pixels, None, targets, heat)
+    maps = cam.compute_maps(model, pixels, None, targets, method="layercam")
+    return checks.Batch(pixels, None, targets, maps.heat, maps.layer)
 
 
 def test_random_weights_change_the_maps_and_not_the_model(model):
@@ -114,19 +119,111 @@ class _Corner(torch.nn.Module):
         return torch.stack([corner * self.scale, *[torch.zeros_like(corner)] * 7], dim=1)
 
 
+GRID = Layer("", 8)
+
+
+def _lit(count, *, seed=0):
+    """Images with a bright upper left quarter, which is all that `_Corner` looks at."""
+    rng = np.random.default_rng(seed)
+    pixels = rng.integers(0, 60, (count, 32, 32, 3), dtype=np.uint8)
+    pixels[:, :16, :16] += rng.integers(100, 190, (count, 1, 1, 1), dtype=np.uint8)
+    return pixels
+
+
+def _heat(count, kind):
+    heat = np.zeros((count, 32, 32), np.float32)
+    if kind == "where it looks":
+        heat[:, :16, :16] = 1
+    elif kind == "elsewhere":
+        heat[:, 16:, 16:] = 1
+    elif kind == "random":
+        heat = checks.random_maps(count, 32, 99, cells=8)
+    return heat
+
+
+def _deleted(kind, count=12, groups=None):
+    targets = np.zeros(count, np.int64)
+    batch = checks.Batch(_lit(count), None, targets, _heat(count, kind), GRID, groups)
+    return checks.deletion_curve(_Corner(), batch)
+
+
+@pytest.mark.parametrize(
+    ("kind", "better", "words"),
+    [
+        ("where it looks", True, "sooner than blurring random ones does (mean probability lower"),
+        ("elsewhere", False, "no better than chance here"),
+        ("random", False, "no better than chance here"),
+        ("nowhere", False, "No map of the images checked has any heat"),
+    ],
+)
+def test_maps_are_judged_against_random_ones(kind, better, words):
+    table = _deleted(kind)
+    assert heat_maps.beat_chance(table) is better
+    assert words in heat_maps.verdict(table)
+    assert (heat_maps.NO_BETTER in heat_maps.verdict(table)) is not better
+
+
 def test_deleting_what_counts_lowers_the_probability_sooner():
-    pixels = np.zeros((2, 32, 32, 3), np.uint8)
-    pixels[:, :16, :16] = 255
-    heat = np.zeros((2, 32, 32), np.float32)
-    heat[:, :16, :16] = 1
-    batch = checks.Batch(pixels, None, np.zeros(2, np.int64), heat)
-    table = checks.deletion_curve(_Corner(), batch).set_index("item")
-    assert table.loc["mean", "value"] < table.loc["mean", "expected_by_chance"] - 0.05
+    table = _deleted("where it looks").set_index("item")
+    mean = table.loc["mean"]
+    assert mean["value"] < mean["expected_by_chance"] - 0.02
+    assert mean["difference"] == pytest.approx(mean["expected_by_chance"] - mean["value"])
+    assert 0 < mean["low"] < mean["difference"] < mean["high"]
     assert table.loc["0.00", "value"] == table.loc["0.00", "expected_by_chance"]
-    assert table.loc["1.00", "value"] == pytest.approx(table.loc["1.00", "expected_by_chance"])
-    wrong = checks.Batch(pixels, None, batch.targets, 1 - heat)
-    other = checks.deletion_curve(_Corner(), wrong).set_index("item")
-    assert other.loc["mean", "value"] > table.loc["mean", "value"]
+    assert table.loc["1.00", "value"] == table.loc["1.00", "expected_by_chance"]
+    other = _deleted("elsewhere").set_index("item").loc["mean"]
+    assert other["value"] > mean["value"]
+    assert other["high"] < 0
+    assert other["expected_by_chance"] == mean["expected_by_chance"], "the same random maps"
+
+
+def test_maps_without_heat_are_left_out_of_the_deletion():
+    heat = np.concatenate([_heat(6, "where it looks"), _heat(6, "nowhere")])
+    batch = checks.Batch(_lit(12), None, np.zeros(12, np.int64), heat, GRID)
+    assert (checks.deletion_curve(_Corner(), batch)["images"] == 6).all()
+
+
+def test_images_of_one_lesion_are_one_witness():
+    alone, paired = (
+        _deleted("where it looks", groups=groups).iloc[-1]
+        for groups in (None, [f"lesion {i // 6}" for i in range(12)])
+    )
+    assert paired["difference"] == alone["difference"]
+    assert paired["high"] - paired["low"] > alone["high"] - alone["low"]
+
+
+@pytest.mark.parametrize(
+    ("values", "groups", "expected"),
+    [
+        # Student's t of 3 degrees of freedom, 3.182, times the standard error 1.291 / 2.
+        ([1, 2, 3, 4], None, (2.5, 2.5 - 2.054, 2.5 + 2.054)),
+        # Twins tell nothing more: as of two values, 12.706 x 1.
+        ([1, 1, 3, 3], ["a", "a", "b", "b"], (2, 2 - 12.706, 2 + 12.706)),
+        ([1, 1, 3, 3], ["a"] * 4, (2, None, None)),
+        ([5], None, (5, None, None)),
+        ([0, 0, 0], None, (0, 0, 0)),
+    ],
+)
+def test_the_interval_of_a_mean(values, groups, expected):
+    found = checks.mean_interval(np.array(values, float), groups)
+    for one, other in zip(found, expected, strict=True):
+        assert math.isnan(one) if other is None else one == pytest.approx(other, abs=2e-3)
+
+
+@pytest.mark.parametrize("cells", [6, 7, 14])
+def test_random_maps_have_the_grid_of_the_network(cells):
+    maps = checks.random_maps(3, 16 * cells, 5, cells=cells)
+    assert maps.shape == (3, 16 * cells, 16 * cells)
+    # Linear within a cell and between two: no second difference but at the cells' centres.
+    bends = np.abs(np.diff(maps, 2, axis=1)).max(axis=(0, 2)) > 1e-4
+    assert cells - 2 <= bends.sum() <= 2 * cells
+    np.testing.assert_array_equal(maps, checks.random_maps(3, 16 * cells, 5, cells=cells))
+
+
+def test_a_cluster_job_has_time_for_the_check():
+    inner = len(checks.DELETED) - 2
+    passes = checks.CHECKED * (len(checks.DELETED) + checks.DRAWS * inner)
+    assert passes == needs.DELETION_PASSES
 
 
 def test_classes_take_turns():
@@ -146,7 +243,7 @@ def test_the_figure_is_the_same_each_time(tmp_path, table, suffix):
         checks.RANDOMISED,
         checks.OUTSIDE,
         checks.BORDER,
-        checks.DELETION,
+        heat_maps.DELETION,
     }
     assert tuple(table.columns) == checks.COLUMNS
     for name in ("a", "b"):

@@ -8,7 +8,8 @@ from PIL import Image
 
 from melanoma import drawing, isic, style
 from melanoma.explain import gallery, panels
-from melanoma.explain.selection import select_examples
+from melanoma.explain.scale import FAINT, OF_A_GALLERY, OF_A_PAIR
+from melanoma.explain.selection import CHOICES, CONFIDENT, RANDOM, select_examples
 
 
 def _told(**changes):
@@ -23,6 +24,11 @@ def _told(**changes):
         "sex": "female",
         "site": "anterior torso",
         "source": "HAM",
+        "choice": CONFIDENT,
+        "rank": 1,
+        "heat_maximum": 0.31,
+        "melanoma_heat_maximum": 0.0214,
+        "grid": "7 x 7",
     }
     told |= dict.fromkeys(isic.CLASSES, 0.125)
     told |= {f"{name}_calibrated": 0.1 for name in isic.CLASSES}
@@ -55,7 +61,7 @@ def test_text_tells_of_the_example(changes, expected):
 
 def test_a_panel_holds_the_image_and_both_maps():
     example = _example()
-    panel = panels.draw_panel(example)
+    panel = panels.draw_panel(example, scale=OF_A_GALLERY)
     side, gap = panels.TILE, panels.TILE + 8
     top = next(y for y in range(panel.shape[0]) if (panel[y, 16:26] != 255).any(-1).all())
     tiles = [panel[top : top + side, 16 + i * gap : 16 + i * gap + side] for i in range(3)]
@@ -68,6 +74,10 @@ def test_a_panel_holds_the_image_and_both_maps():
         np.testing.assert_array_equal(tile, drawing.fit(picture, side, side))
 
 
+def _panel(example):
+    return panels.draw_panel(example, scale=OF_A_GALLERY)
+
+
 def _keys(picture):
     """How often a picture has the colours of heat from low to high in a row."""
     ramp = drawing.heat_picture(np.linspace(0, 1, 120, dtype=np.float32)[None])
@@ -77,9 +87,9 @@ def _keys(picture):
 
 
 def test_pictures_have_a_key_of_their_colours():
-    assert _keys(panels.draw_panel(_example())) == 1
-    assert _keys(panels.draw_contact_sheet([_example()], title="Maps")) == 1
-    assert _keys(panels.draw_contact_sheet([], title="Nothing to explain")) == 0
+    assert _keys(_panel(_example())) == 1
+    assert _keys(panels.draw_contact_sheet([_example()], title=["Maps"])) == 1
+    assert _keys(panels.draw_contact_sheet([], title=["Nothing to explain"])) == 0
 
 
 @pytest.mark.parametrize(
@@ -97,8 +107,55 @@ def test_an_age_on_the_sheet_has_its_unit(monkeypatch, changes, lines):
         return np.full((200, 700, 3), 255, np.uint8)
 
     monkeypatch.setattr(drawing, "draw_sheet", keep)
-    panels.draw_contact_sheet([_example(**changes)], title="Maps")
+    panels.draw_contact_sheet([_example(**changes)], title=["Maps"])
     assert list(seen[0].cells[0].caption[2:]) == lines
+
+
+def test_the_sheet_tells_confident_from_random_examples(monkeypatch):
+    seen = {}
+
+    def keep(rows, **options):
+        seen.update(options, rows=rows)
+        return np.full((200, 700, 3), 255, np.uint8)
+
+    monkeypatch.setattr(drawing, "draw_sheet", keep)
+    examples = [
+        _example(diagnosis="NV", correct=correct, choice=choice, probability=probability)
+        for correct, choice, probability in (
+            (True, CONFIDENT, 0.9),
+            (True, RANDOM, 0.5),
+            (True, RANDOM, 0.6),
+            (False, RANDOM, 0.7),
+        )
+    ]
+    panels.draw_contact_sheet(examples, title=["Maps", "Beware."])
+    assert seen["headings"] == [
+        (0, "right, most confident"),
+        (1, "right, random"),
+        (3, "wrong, random"),
+    ]
+    captions = [cell.caption[0] for cell in seen["rows"][0].cells]
+    assert captions == [f"NV {value:.3f} (raw)" for value in (0.9, 0.5, 0.6, 0.7)]
+    assert seen["title"][:2] == ("Maps", "Beware.")
+    assert "(7 x 7 cells)" in seen["title"][2]
+    assert OF_A_GALLERY in seen["title"][3]
+
+
+@pytest.mark.parametrize("words", [OF_A_GALLERY, OF_A_PAIR])
+def test_no_caption_of_a_panel_is_cut(monkeypatch, words):
+    written = []
+    shorten = drawing.shorten
+
+    def keep(text, face, width):
+        written.append(text)
+        assert shorten(text, face, width) == text
+        return text
+
+    monkeypatch.setattr(drawing, "shorten", keep)
+    changes = {"heat_maximum": 0.000123, "melanoma_heat_maximum": 123456.0, "grid": "14 x 14"}
+    panels.draw_panel(_example(**changes), scale=words)
+    assert f"14 x 14 cells; {words}" in written
+    assert "heat for NV, predicted: maximum 0.00012" in written
 
 
 @pytest.mark.parametrize("name", isic.CLASSES)
@@ -110,26 +167,40 @@ def test_no_line_of_a_panel_is_cut(name):
     assert all(face.getlength(line) < width for face, line in zip(faces, lines, strict=True))
 
 
-def test_an_empty_map_says_what_it_means():
-    full, plain = _example(), np.zeros((32, 32), np.float32)
-    empty = panels.Example(full.told, full.pixels, plain, full.melanoma_heat)
-    for draw in (panels.draw_panel, lambda one: panels.draw_contact_sheet([one], title="Maps")):
-        dark = [(draw(one) == drawing.INK).all(-1).sum() for one in (full, empty)]
-        assert dark[1] > dark[0] + 1000
-    words = '<span class="cam cam-predicted empty">no place raised the score of NV</span>'
-    assert words in _page([empty])
-    assert "no place raised" not in _page([full])
+@pytest.mark.parametrize(
+    ("strength", "words"),
+    [
+        (0.0, "no place raised the score of NV"),
+        (0.001, "hardly any heat for NV"),
+        (FAINT - 0.001, "hardly any heat for NV"),
+        (FAINT, ""),
+        (1.0, ""),
+    ],
+)
+def test_a_dark_map_says_what_it_means(strength, words):
+    full = _example()
+    heat = full.heat * np.float32(strength)
+    shown = panels.Example(full.told, full.pixels, heat, full.melanoma_heat)
+    lines = panels.plain_text(heat, "NV")
+    assert " ".join(lines) == words
+    assert all(drawing.font(11).getlength(line) < panels.SHEET_TILE - 8 for line in lines)
+    for draw in (_panel, lambda one: panels.draw_contact_sheet([one], title=["Maps"])):
+        dark = [(draw(one) == drawing.INK).all(-1).sum() for one in (full, shown)]
+        assert (dark[1] > dark[0] + 1000) == bool(words)
+    note = f'<span class="cam cam-predicted empty">{words}</span>'
+    assert (note in _page([shown])) is bool(words)
     told = _told(predicted="MEL")
-    assert 'cam-melanoma empty">' in _page([panels.Example(told, full.pixels, plain, plain)])
+    page = _page([panels.Example(told, full.pixels, heat, heat)])
+    assert ('cam-melanoma empty">' in page) is bool(words)
 
 
 def test_the_sheet_has_a_row_for_each_class():
     examples = [_example(), _example(diagnosis="NV", correct=True)]
-    one = panels.draw_contact_sheet(examples[:1], title="Maps")
-    two = panels.draw_contact_sheet(examples, title="Maps")
+    one = panels.draw_contact_sheet(examples[:1], title=["Maps"])
+    two = panels.draw_contact_sheet(examples, title=["Maps"])
     assert two.shape[1] == one.shape[1]
     assert two.shape[0] > one.shape[0]
-    empty = panels.draw_contact_sheet([], title="Nothing to explain")
+    empty = panels.draw_contact_sheet([], title=["Nothing to explain"])
     assert empty.shape[0] < one.shape[0]
     assert (empty != 255).any()
 
@@ -188,12 +259,14 @@ def _page(examples, **options):
 
 
 def _cards():
-    table = explain_examples.catalogue(24)
+    table = explain_examples.catalogue(48)
     raw = explain_examples.probabilities(table)
-    chosen = select_examples(raw, raw, table, per_class=1)
+    chosen = select_examples(raw, raw, table, per_class=2)
     heat = np.linspace(0, 1, 32 * 32, dtype=np.float32).reshape(32, 32)
     picture = explain_examples.pixels(1, 32)[0]
-    return [panels.Example(row, picture, heat, heat) for row in chosen.to_dict("records")]
+    heats = {"heat_maximum": 0.5, "melanoma_heat_maximum": 0.5, "grid": "7 x 7"}
+    rows = chosen.to_dict("records")
+    return [panels.Example(row | heats, picture, heat, heat) for row in rows]
 
 
 def test_the_gallery_asks_nothing_of_anyone():
@@ -215,6 +288,8 @@ def test_every_example_is_a_card_with_what_filters_need():
         assert verdict == ("right" if example.told["correct"] else "wrong")
         assert f'data-diagnosis="{example.told["diagnosis"]}"' in attributes
         assert f'data-predicted="{example.told["predicted"]}"' in attributes
+        assert f'data-choice="{example.told["choice"]}"' in attributes
+    assert {example.told["choice"] for example in examples} == set(CHOICES)
     assert page.count("<tr class=") == 8 * len(examples)
     for name in {example.told["diagnosis"] for example in examples}:
         assert f'<option value="{name}">' in page

@@ -5,7 +5,7 @@ import pytest
 
 from melanoma import isic
 from melanoma.errors import InputError
-from melanoma.explain.selection import COLUMNS, select_examples
+from melanoma.explain.selection import COLUMNS, CONFIDENT, RANDOM, select_examples
 
 
 def _tables(count: int = 48):
@@ -24,7 +24,9 @@ def test_right_and_wrong_of_each_class_by_confidence():
     ]
     for (_, correct), part in chosen.groupby(["diagnosis", "correct"]):
         assert (part["predicted"] == part["diagnosis"]).all() == correct
-        assert part["rank"].tolist() == [1, 2][: len(part)]
+        assert part["choice"].tolist() == [CONFIDENT, RANDOM][: len(part)]
+        assert part["rank"].iloc[0] == 1
+        assert part["rank"].is_unique
     indexed = calibrated.set_index("image")
     expected = indexed.loc[chosen["image"], "MEL"].to_numpy()
     np.testing.assert_allclose(chosen["melanoma_probability"], expected)
@@ -59,8 +61,44 @@ def test_one_lesion_does_not_fill_the_row():
     raw["image"] = table["image"]
     raw["MEL"] = np.linspace(0.99, 0.5, 8)
     raw["NV"] = 1 - raw["MEL"]
-    chosen = select_examples(raw, raw, table, per_class=4)
-    assert chosen["image"].tolist() == [f"ISIC_{i:07d}" for i in (0, 6, 7, 1)]
+    confident = select_examples(raw, raw, table, per_class=8)
+    confident = confident[confident["choice"] == CONFIDENT]
+    assert confident["image"].tolist() == [f"ISIC_{i:07d}" for i in (0, 6, 7, 1)]
+    # The confident ones show lesions a and b; of the random ones, c comes before a second of a.
+    for seed in range(20):
+        chosen = select_examples(raw, raw, table, per_class=3, seed=seed)
+        assert chosen["image"].tolist() == [f"ISIC_{i:07d}" for i in (0, 6, 7)]
+        assert chosen["rank"].tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("per_class", "confident", "random"), [(1, 1, 0), (2, 1, 1), (3, 2, 1), (4, 2, 2), (9, 5, 4)]
+)
+def test_half_of_the_examples_are_drawn_at_random(per_class, confident, random):
+    raw, calibrated, table = _tables(800)
+    chosen = select_examples(raw, calibrated, table, per_class=per_class)
+    for _, part in chosen.groupby(["diagnosis", "correct"]):
+        counts = part["choice"].value_counts()
+        assert counts.to_dict() == {CONFIDENT: confident} | ({RANDOM: random} if random else {})
+        ranks = part.loc[part["choice"] == CONFIDENT, "rank"]
+        assert ranks.tolist() == list(range(1, confident + 1))
+    assert chosen["image"].is_unique
+    assert chosen["file"].is_unique
+
+
+def test_random_examples_are_drawn_from_all_and_follow_the_seed():
+    raw, calibrated, table = _tables(800)
+    seeds = (0, 0, *range(40))
+    draws = [select_examples(raw, calibrated, table, per_class=2, seed=seed) for seed in seeds]
+    pd.testing.assert_frame_equal(draws[0], draws[1])
+    random = pd.concat([one[(one["choice"] == RANDOM) & one["correct"]] for one in draws[2:]])
+    right = raw[list(isic.CLASSES)].idxmax(axis=1) == table["diagnosis"]
+    largest = table[right].groupby("diagnosis").size()
+    shares = random["rank"] / random["diagnosis"].map(largest)
+    # Even over the ranks: mean 1/2, deviation 0.29 / sqrt(320) = 0.016.
+    assert shares.mean() == pytest.approx(0.5, abs=0.06)
+    assert shares.min() < 0.1
+    assert shares.max() > 0.9
 
 
 def test_unknown_diagnoses_are_left_out_and_names_are_safe():

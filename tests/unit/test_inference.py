@@ -17,6 +17,9 @@ from melanoma import files, images, inference, inference_input, inference_output
 from melanoma.cli import main
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, calibrate
+from melanoma.explain import panels, scale
+from melanoma.explain.cam import compute_maps
+from melanoma.explain.layers import find_layer
 from melanoma.notice import NO_MEDICAL_DEVICE
 from melanoma.prediction import predict_store
 from melanoma.training.checkpoints import load_model
@@ -334,6 +337,37 @@ def test_a_file_that_cannot_be_read_costs_no_other(models, photographs, tmp_path
     assert "error" in record["predictions"][0]
     text = inference_output.render(table, "table", models=models[:1])
     assert "3 of 4 files could not be read" in text
+
+
+def test_maps_are_those_of_the_gallery_in_one_scale_for_a_photograph(
+    models, photographs, tmp_path, monkeypatch
+):
+    drawn = []
+
+    def draw(example, *, scale):
+        drawn.append((example, scale))
+        return np.zeros((8, 8, 3), np.uint8)
+
+    monkeypatch.setattr(panels, "draw_panel", draw)
+    table = inference.predict_files(photographs, models[:1], gradcam_folder=tmp_path / "maps")
+    trained = load_model(models[0])
+    layer = find_layer(trained.model, SIZE)
+    assert [example.told["grid"] for example, _ in drawn] == [layer.grid] * 3 == ["8 x 8"] * 3
+    for row, (example, words) in zip(table.to_dict("records"), drawn, strict=True):
+        fields = trained.encoder.encode(pd.DataFrame([row]))
+        targets = [isic.CLASSES.index(name) for name in (row["predicted"], isic.MELANOMA)]
+        maps = [
+            compute_maps(trained.model, example.pixels[None], fields, [one], method="gradcam")
+            for one in targets
+        ]
+        maxima = [one.maxima[0] for one in maps]
+        found = [example.told["heat_maximum"], example.told["melanoma_heat_maximum"]]
+        np.testing.assert_allclose(found, maxima, rtol=1e-3)
+        assert max(maxima) > 0
+        for shown, one in zip((example.heat, example.melanoma_heat), maps, strict=True):
+            expected = one.heat[0] * one.maxima[0] / max(maxima)
+            np.testing.assert_allclose(shown, expected, atol=1e-3)
+        assert words == scale.OF_A_PAIR
 
 
 def test_nothing_readable_is_still_a_table(models, tmp_path):

@@ -2,6 +2,7 @@
 
 import copy
 import html
+import io
 import re
 import zipfile
 
@@ -264,7 +265,7 @@ def test_the_first_words_are_valid_and_hold_the_figures():
     assert "Compared with it: fusion (resnet50 from ImageNet weights)" in html
 
 
-def _card(*, official, metrics=METRICS, decision=DECISION):
+def _card(*, official, metrics=METRICS, decision=DECISION, checks=None):
     columns = {"subset": ["val", "test"], "class": "MEL", "support": 15, "recall": 0.5}
     groups = {"subset": ["test"] * 2, "variable": "sex", "part": ["female", "male"], "images": 60}
     return card.document(
@@ -276,7 +277,37 @@ def _card(*, official, metrics=METRICS, decision=DECISION):
         models=["results/training/fusion/fold0/model.ckpt"],
         official=official,
         origin=notice.DATA_LICENCE if official else card.NOT_OFFICIAL,
+        checks=checks,
     )
+
+
+CHECKS = "check,item,value,expected_by_chance,images,difference,low,high\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "words"),
+    [
+        (
+            "deletion,mean,0.5,0.6,16,0.1,0.02,0.18",
+            "lower by 0.100, 95 % interval 0.020 to 0.180, 16 images).",
+        ),
+        (
+            "deletion,mean,0.5,0.6,16,0.1,-0.02,0.22",
+            "interval -0.020 to 0.220, 16 images): these maps are no better than chance here.",
+        ),
+        # Of a single lesion, no interval.
+        ("deletion,mean,0.5,0.6,1,0.1,,", "by 0.100, 1 image): these maps are no better than"),
+        ("deletion,mean,,,0,,,", "has any heat: these maps are no better than chance here."),
+        ("", None),
+    ],
+)
+def test_the_card_says_whether_maps_are_better_than_chance(row, words):
+    checks = pd.read_csv(io.StringIO(CHECKS + row))
+    text = " ".join(to_markdown(_card(official=False, checks=checks)).split())
+    if words is None:
+        assert "Blurring the hottest" not in text
+    else:
+        assert words in text
 
 
 @pytest.mark.parametrize("official", [True, False])
@@ -339,6 +370,7 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
         "subset,variable,part,images,shared_classes,suppressed\n"
     )
     (tmp_path / "truth.csv").write_text("image,MEL\n")
+    (tmp_path / "checks.csv").write_text(f"{CHECKS}deletion,mean,0.5,0.6,16,0.1,0.02,0.18\n")
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
     (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
@@ -358,6 +390,7 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
             provenance=tmp_path / "provenance.json",
             ground_truth=tmp_path / "truth.csv",
             archive=archive,
+            checks=tmp_path / "checks.csv",
         ),
         results=tmp_path,
         pages=pages,
@@ -367,7 +400,9 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
         captions={page.caption: "Look." for page in plan.SUMMARY},
     )
     assert all("<h1>" in page.read_text() for page in pages)
-    assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# Model card: fusion\n")
+    written = (tmp_path / "MODEL_CARD.md").read_text()
+    assert written.startswith("# Model card: fusion\n")
+    assert "sooner than blurring random ones does" in written
     for name in ("opening.rst", "MODEL_CARD.md"):
         assert origin in (tmp_path / name).read_text()
 

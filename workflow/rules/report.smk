@@ -112,6 +112,7 @@ rule summary:
         provenance="results/provenance.json",
         ground_truth="resources/isic2019/train/ground_truth.csv",
         archive=ancient("resources/isic2019/train/images.zip"),
+        maps=explanation_targets(),
     output:
         pages=pages_in_report(plan.SUMMARY),
         opening="results/pages/opening.rst",
