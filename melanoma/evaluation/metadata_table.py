@@ -18,6 +18,7 @@ from melanoma.evaluation.compare import difference_columns, figure_spreads
 from melanoma.evaluation.intervals import Spread
 from melanoma.evaluation.tables import judge, probability_table
 from melanoma.metadata_changes import AS_IT_IS, Changed
+from melanoma.seeds import Run
 
 FIGURES = ("balanced_accuracy", "macro_auroc", "melanoma_auroc", "melanoma_sensitivity")
 
@@ -36,16 +37,23 @@ COLUMNS = (
 
 
 def metadata_table(
-    folds: Sequence[Path], catalogue: Path, subset: str, *, resamples: int, seed: int = 0
+    files: Sequence[Path],
+    catalogue: Path,
+    subset: str,
+    *,
+    resamples: int,
+    seed: int = 0,
+    runs: Sequence[Run] | None = None,
 ) -> pd.DataFrame:
     """Figures under every change of the metadata, and their paired differences to no change.
 
     Args:
-        folds: each fold's predictions under changed metadata (`melanoma.metadata_changes`).
+        files: each model's predictions under changed metadata (`melanoma.metadata_changes`).
         catalogue: CSV of the images.
         subset: "test", or "val" where there is no test part.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resamples.
+        runs: fold and seed of each model, as for `join_folds`.
 
     Returns:
         `COLUMNS`, a row a change, field and figure: the figure (of permutations the mean), its
@@ -56,18 +64,18 @@ def metadata_table(
         InputError: no fold, folds of other changes or images, or an image that the catalogue
             does not have.
     """
-    tables = [Changed.read(path) for path in folds]
+    tables = [Changed.read(path) for path in files]
     if not tables:
         raise InputError("metadata: no predictions under changed metadata")
     keys = [(table.changes, table.fields) for table in tables]
     if len(set(keys)) > 1:
-        raise InputError(f"{folds[0]}: not the changes of the other folds; predict again")
+        raise InputError(f"{files[0]}: not the changes of the other folds; predict again")
     images = read_catalogue(catalogue)
     found: dict[tuple[str, str], list[dict[str, Spread]]] = {}
     draws = None
     for number, key in enumerate(zip(*keys[0], strict=True)):
         joined = join_folds(
-            subset, [probability_table(t.images, t.probabilities[number]) for t in tables]
+            subset, [probability_table(t.images, t.probabilities[number]) for t in tables], runs
         )
         judged = judge(joined, images)
         if draws is None:

@@ -24,6 +24,7 @@ from melanoma.evaluation.figures import (
 from melanoma.evaluation.report import evaluate
 from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
+from melanoma.seeds import Run, runs
 from melanoma.training import bookkeeping
 
 
@@ -310,7 +311,7 @@ def test_no_bar_of_a_histogram_is_cut(drawn):
 @pytest.mark.parametrize(("length", "memory"), [(5, 0), (1, 0), (1, 9000)])
 def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
     path = _history(tmp_path / "history.csv", length, 0, memory)
-    training.draw_history(training.join_histories([path]), "figure")
+    training.draw_history(training.join_histories({Run(0, 0): path}), "figure")
     drawn["figure"].draw_without_rendering()
     axes = drawn["figure"].axes
     for axis in (axes[3], axes[4], axes[5] if memory else axes[2]):
@@ -322,7 +323,10 @@ def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
 
 @pytest.mark.parametrize(("lengths", "memory"), [((5,), 0), ((1,), 9000), ((4, 6), 9000)])
 def test_training_curves(tmp_path, lengths, memory):
-    paths = [_history(tmp_path / f"{n}.csv", length, n, memory) for n, length in enumerate(lengths)]
+    paths = {
+        Run(n, n): _history(tmp_path / f"{n}.csv", length, n, memory)
+        for n, length in enumerate(lengths)
+    }
     figures.draw_training(paths, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "training_curves.csv",
@@ -331,22 +335,23 @@ def test_training_curves(tmp_path, lengths, memory):
     assert _is_figure(tmp_path / "out/training_curves.svg")
     table = pd.read_csv(tmp_path / "out/training_curves.csv")
     assert table.groupby("fold").size().tolist() == list(lengths)
+    assert (table["seed"] == table["fold"]).all()
 
 
 def test_stars_mark_the_epochs_that_the_models_are_from(tmp_path, drawn):
-    paths = [_history(tmp_path / f"{n}.csv", 5, n) for n in range(2)]
+    paths = {run: _history(tmp_path / f"{run.name}.csv", 5, run.seed) for run in runs(1, 2)}
     table = training.join_histories(paths)
     # Of equal scores training keeps the first.
     table["val_balanced_accuracy"] = [0.1, 0.5, 0.9, 0.9, 0.3, np.nan, 0.2, 0.4, 0.3, 0.6]
     training.draw_history(table, "figure")
     assert f"val_{bookkeeping.SCORE}" == best_epoch.SCORE
-    assert best_epoch.best_epochs(table) == {0: 2, 1: 4}
+    assert best_epoch.best_epochs(table) == {Run(0, 0): 2, Run(0, 1): 4}
     assert "best: epochs 2, 4" in drawn["figure"].get_supxlabel()
     lines = drawn["figure"].axes[1].lines
     stars = [(*line.get_xdata(), *line.get_ydata()) for line in lines if line.get_marker() == "*"]
     assert stars[:2] == [(2, 0.9), (4, 0.6)]
     assert not [line for line in drawn["figure"].axes[3].lines if line.get_marker() == "*"]
-    one = table[table["fold"] == 0]
+    one = table[table["seed"] == 0]
     assert best_epoch.best_text(one) == "best: epoch 2"
     assert best_epoch.best_text(one.assign(val_balanced_accuracy=np.nan)) == "best: none"
 

@@ -86,7 +86,7 @@ DECISION = SET | {
 
 def _evaluated(metrics=METRICS, folds=1, decision=DECISION, **overrides):
     experiment = config.parse({"experiments": {"fusion": overrides}}).experiment("fusion")
-    history = pd.DataFrame({"fold": range(folds), "epoch": range(4, 4 + folds)})
+    history = pd.DataFrame({"fold": range(folds), "seed": 0, "epoch": range(4, 4 + folds)})
     history["val_balanced_accuracy"] = 0.5
     return Evaluated(experiment, metrics, history, decision)
 
@@ -136,7 +136,7 @@ def test_sizes_are_told_for_one_and_for_several_folds():
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
-    once = pd.DataFrame({"fold": [0], "epoch": [0], "val_balanced_accuracy": [0.5]})
+    once = pd.DataFrame({"fold": [0], "seed": 0, "epoch": [0], "val_balanced_accuracy": [0.5]})
     assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
 
 
@@ -153,7 +153,7 @@ SHARES = [("BCN", "0.436754"), ("HAM", "0.482101"), ("none", "0.081146")]
 
 def test_the_epoch_of_the_model_is_told():
     history = pd.DataFrame(
-        {"fold": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
+        {"fold": 0, "seed": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
     )
     one = _evaluated()
     one = Evaluated(one.experiment, one.metrics, history, DECISION)
