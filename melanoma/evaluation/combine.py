@@ -121,6 +121,29 @@ def join_folds(
     return joined
 
 
+def join_seeds(
+    subset: str, tables: Sequence[pd.DataFrame], runs: Sequence[Run]
+) -> list[pd.DataFrame]:
+    """The predictions of each seed's models alone, their folds joined as by `join_folds`.
+
+    Args:
+        subset: "val", "test" or "official".
+        tables: image and equal number columns, one table a model.
+        runs: fold and seed of each table.
+
+    Returns:
+        One table a seed, in the order of the seeds.
+
+    Raises:
+        InputError: as `join_folds`.
+    """
+    joined = []
+    for seed in sorted({run.seed for run in runs}):
+        own = [place for place, run in enumerate(runs) if run.seed == seed]
+        joined.append(join_folds(subset, [tables[p] for p in own], [runs[p] for p in own]))
+    return joined
+
+
 def _each_run(tables: Sequence[pd.DataFrame], runs: Sequence[Run] | None) -> list[Run]:
     """Fold and seed of each table."""
     return [Run(fold, 0) for fold in range(len(tables))] if runs is None else list(runs)

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
-from melanoma.evaluation.averages import Classes
 from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.combine import join_folds
 from melanoma.evaluation.compare import difference_columns, figure_spreads
-from melanoma.evaluation.intervals import Spread
+from melanoma.evaluation.intervals import Spread, mean_spread
 from melanoma.evaluation.tables import judge, probability_table
 from melanoma.metadata_changes import AS_IT_IS, Changed
 from melanoma.seeds import Run
@@ -31,7 +28,7 @@ COLUMNS = (
     "difference",
     "difference_low",
     "difference_high",
-    "beyond_noise",
+    "interval_excludes_zero",
     "images",
 )
 
@@ -81,40 +78,12 @@ def metadata_table(
         if draws is None:
             draws = Resamples.by_group(judged.groups.to_numpy(str), resamples, seed)
         found.setdefault(key, []).append(figure_spreads(judged, draws))
-    means = {key: _means(spreads) for key, spreads in found.items()}
+    means = {
+        key: {name: mean_spread([spread[name] for spread in spreads]) for name in FIGURES}
+        for key, spreads in found.items()
+    }
     return pd.DataFrame(_rows(means), columns=list(COLUMNS)).assign(
         subset=subset, images=len(judged.images)
-    )
-
-
-def _means(spreads: Sequence[dict[str, Spread]]) -> dict[str, Spread]:
-    """Mean of each figure over permutations: figure, ends and replicates alike.
-
-    The mean of the ends is a little wide, since permutations vary less together than each.
-    """
-    means = {}
-    for name in FIGURES:
-        own = [spread[name] for spread in spreads]
-        ends = [spread.ends for spread in own if spread.ends is not None]
-        low, high = np.mean(ends, axis=0) if len(ends) == len(own) else (np.nan, np.nan)
-        means[name] = Spread(
-            float(np.mean([spread.point for spread in own])),
-            None if np.isnan(low) else (float(low), float(high)),
-            np.mean([spread.replicates for spread in own], axis=0),
-            _mean_classes([spread.classes for spread in own if spread.classes is not None]),
-        )
-    return means
-
-
-def _mean_classes(several: Sequence[Classes]) -> Classes | None:
-    """Mean of what an average over classes is made of; None where the figure is no average."""
-    if not several:
-        return None
-    return replace(
-        several[0],
-        points=np.mean([one.points for one in several], axis=0),
-        replicates=np.mean([one.replicates for one in several], axis=0),
-        freedom=np.mean([one.freedom for one in several], axis=0),
     )
 
 

@@ -195,9 +195,10 @@ def test_panels_without_anything_to_show_say_why(tmp_path, drawn):
 
 def test_figures_that_are_not_defined_are_no_empty_grids(drawn):
     known = {"experiment": "fusion", "field": "age", "change": "hidden", "subset": "val"}
+    known |= {"interval_excludes_zero": False, "p_holm": np.nan, "seeds": 1}
     ends = dict.fromkeys(("low", "high", "difference_low", "difference_high"), np.nan)
     rows = [
-        known | ends | {"figure": name, "value": value, "difference": value, "beyond_noise": False}
+        known | ends | {"figure": name, "value": value, "difference": value}
         for name in comparison.FIGURES
         for value in (0.5 if name == "balanced_accuracy" else np.nan,)
     ]
@@ -376,7 +377,6 @@ def test_comparison_pairs_the_experiments(tmp_path):
     same = table[table["experiment"] == "experiment_2"].set_index("figure")
     assert first["difference"].isna().all()
     np.testing.assert_allclose(worse["difference"], worse["value"] - first["value"])
-    assert worse.loc["balanced_accuracy", "beyond_noise"] is True
     assert (worse["difference_low"] <= worse["difference"]).all()
     # Equal predictions differ by nothing, as far as the lesions that are there can tell.
     assert (same["difference"] == 0).all()
@@ -386,7 +386,10 @@ def test_comparison_pairs_the_experiments(tmp_path):
     assert (reach[["accuracy", "macro_f1"]] < 0.5).all()
     # Where classes have two or three lesions, others might tell them apart.
     assert 0.5 < reach["balanced_accuracy"] < 1
-    assert not same["beyond_noise"].astype(bool).any()
+    # With one seed each, nothing tells an effect from its luck.
+    assert table[["interval_excludes_zero", "p", "p_holm"]].isna().all(axis=None)
+    assert (table["seeds"] == 1).all()
+    assert table[["single_model", "seed_deviation"]].isna().all(axis=None)
     width = worse["difference_high"] - worse["difference_low"]
     independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])
     assert width["accuracy"] < independent["accuracy"]

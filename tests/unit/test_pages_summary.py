@@ -325,10 +325,14 @@ def test_provenance_is_headed_and_measured_in_words():
 
 
 @pytest.mark.parametrize(
-    ("attribution", "origin"),
-    [(notice.DRAWN_ATTRIBUTION, notice.DRAWN), ("Our own.", card.NOT_OFFICIAL)],
+    ("attribution", "origin", "compared", "said"),
+    [
+        (notice.DRAWN_ATTRIBUTION, notice.DRAWN, "fusion,1\nother,1\n", True),
+        ("Our own.", card.NOT_OFFICIAL, "fusion,3\nother,1\n", False),
+        ("Our own.", card.NOT_OFFICIAL, "fusion,1\n", False),
+    ],
 )
-def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
+def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin, compared, said):
     write_json(tmp_path / "metrics.json", METRICS)
     write_json(tmp_path / "decision.json", DECISION)
     write_json(tmp_path / "provenance.json", PROVENANCE)
@@ -341,7 +345,7 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     (tmp_path / "truth.csv").write_text("image,MEL\n")
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
-    (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
+    (tmp_path / "evaluation/comparison.csv").write_text(f"experiment,seeds\n{compared}")
     archive = tmp_path / "images.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("inner/ATTRIBUTION.txt", attribution)
@@ -367,6 +371,8 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
         captions={page.caption: "Look." for page in plan.SUMMARY},
     )
     assert all("<h1>" in page.read_text() for page in pages)
+    why = "No difference is marked. There is one seed: the luck of a seed cannot be told from an"
+    assert (why in (tmp_path / "comparison.html").read_text()) is said
     assert (tmp_path / "MODEL_CARD.md").read_text().startswith("# Model card: fusion\n")
     for name in ("opening.rst", "MODEL_CARD.md"):
         assert origin in (tmp_path / name).read_text()

@@ -226,6 +226,23 @@ def get_runs(wildcards):
     return [run.name for run in RUNS[wildcards.experiment]]
 
 
+def runs_with_seeds():
+    """The names of the trainings of each experiment that has several seeds."""
+    return {
+        name: [run.name for run in runs]
+        for name, runs in RUNS.items()
+        if EXPERIMENTS[name].training.seeds > 1
+    }
+
+
+def models_with_seeds():
+    """What each model of those experiments predicts where experiments are compared."""
+    pattern = f"results/predictions/{{experiment}}/fold{{fold}}/{SUBSETS[-1]}.csv"
+    return [
+        path for name in runs_with_seeds() for path in files_of_runs(name, pattern)
+    ]
+
+
 def tries(again, here=False):
     """Retries on a cluster, or `here` too; the submitting Snakemake's, not its jobs' own."""
     submits = here or workflow.resource_settings.nodes

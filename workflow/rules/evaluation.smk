@@ -194,6 +194,7 @@ rule compare:
             experiment=EXPERIMENTS,
             subset=SUBSETS[-1],
         ),
+        models=models_with_seeds(),
         catalogue="results/catalogue/train.csv",
     output:
         "results/evaluation/comparison.csv",
@@ -207,8 +208,9 @@ rule compare:
     resources:
         **cluster.table_resources(),
     params:
-        code=code_version("melanoma.evaluation.compare"),
+        code=code_version("melanoma.evaluation.compare", "melanoma.evaluation.combine"),
         experiments=list(EXPERIMENTS),
+        runs=runs_with_seeds(),
         subset=SUBSETS[-1],
         bootstrap=CONFIG.evaluation.bootstrap,
     message:
