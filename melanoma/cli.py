@@ -291,7 +291,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="append",
         required=True,
         help="checkpoint (model.ckpt), several times for their mean; or "
-        "results/predictions/EXPERIMENT for the mean of its folds' models",
+        "results/predictions/EXPERIMENT for the mean of its models",
     )
     parser.add_argument("--age", help="years")
     parser.add_argument("--sex", help="female or male")

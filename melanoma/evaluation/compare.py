@@ -146,7 +146,7 @@ def _value_rows(
             of_figure = {n: [one[figure] for one in several] for n, several in models.items()}
             row |= _seed_columns(of_figure, name)
             if name != first:
-                row |= _difference_over_seeds(of_figure, first, name, tested=figure == PRIMARY)
+                row |= seed_difference_columns(of_figure, first, name, tested=figure == PRIMARY)
             rows.append(row)
     return rows
 
@@ -162,10 +162,17 @@ def _seed_columns(models: Mapping[str, Sequence[Spread]], name: str) -> dict[str
     return row
 
 
-def _difference_over_seeds(
+def seed_difference_columns(
     models: Mapping[str, Sequence[Spread]], first: str, name: str, *, tested: bool
 ) -> dict[str, object]:
-    """Columns of an experiment's difference to the first one."""
+    """Columns of an experiment's difference to the first one, lesions and seeds counted.
+
+    Args:
+        models: a figure of each experiment's single models, all in the same resamples.
+        first: the experiment that is compared with.
+        name: the other one.
+        tested: whether to give p.
+    """
     pair = mean_spread(models[first]), mean_spread(models[name])
     row = difference_columns(*pair)
     # What lesions alone say, which is no effect yet.

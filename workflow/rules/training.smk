@@ -148,7 +148,7 @@ rule combine:
 
 
 rule combine_official:
-    """The mean of the folds on the official test set; raw, and calibrated by their decision."""
+    """The mean of all models on the official test set; raw, and calibrated by their decision."""
     input:
         predictions=of_runs("results/predictions/{experiment}/fold{fold}/official.csv"),
         decision="results/predictions/{experiment}/decision.json",
