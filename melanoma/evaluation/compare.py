@@ -13,7 +13,7 @@ from melanoma.errors import InputError
 from melanoma.evaluation.averages import Interval
 from melanoma.evaluation.bootstrap import Resamples, headline_spreads
 from melanoma.evaluation.differences import difference_over_seeds, holm, seed_variance
-from melanoma.evaluation.intervals import Spread, difference_interval, mean_spread
+from melanoma.evaluation.intervals import Spread, difference_error, difference_interval, mean_spread
 from melanoma.evaluation.tables import Judged, judge, read_predictions
 
 PRIMARY = "balanced_accuracy"
@@ -174,20 +174,20 @@ def seed_difference_columns(
         tested: whether to give p.
     """
     pair = mean_spread(models[first]), mean_spread(models[name])
-    row = difference_columns(*pair)
-    # What lesions alone say, which is no effect yet.
-    row["interval_excludes_zero"] = None
+    change, lesions = pair[1].point - pair[0].point, difference_error(*pair)
     luck = seed_variance([np.array([one.point for one in own]) for own in models.values()])
-    lesions = difference_interval(*pair)
+    row: dict[str, object] = {"difference": change}
+    ends = ("difference_low", "difference_high")
     if luck is None or lesions is None:
+        # What lesions alone say is no effect yet: nothing is marked.
+        return row | _ends(ends, difference_interval(*pair))
+    seeds = len(models[first]), len(models[name])
+    found = difference_over_seeds(change, lesions, seeds, luck)
+    if found is None:
         return row
-    change = pair[1].point - pair[0].point
-    found = difference_over_seeds(change, lesions, (len(models[first]), len(models[name])), luck)
-    row |= _ends(("difference_low", "difference_high"), found.ends if found else None)
-    if found:
-        row["interval_excludes_zero"] = found.excludes_zero
-        row |= {"p": found.p} if tested else {}
-    return row
+    row |= _ends(ends, found.ends)
+    row["interval_excludes_zero"] = found.excludes_zero
+    return row | ({"p": found.p} if tested else {})
 
 
 def figure_spreads(judged: Judged, draws: Resamples) -> dict[str, Spread]:

@@ -16,7 +16,6 @@ import numpy as np
 from scipy.special import stdtr, stdtrit
 
 from melanoma.evaluation.averages import LEVEL, Interval
-from melanoma.evaluation.intervals import NORMAL_REACH
 from melanoma.evaluation.ranking import Floats
 
 
@@ -73,24 +72,24 @@ class Difference:
 
 
 def difference_over_seeds(
-    change: float, lesions: Interval, seeds: tuple[int, int], luck: SeedVariance
+    change: float, lesions: float, seeds: tuple[int, int], luck: SeedVariance
 ) -> Difference | None:
     """Interval and p of a difference of two experiments' means over their seeds.
 
     Its variance is that from lesions plus s^2 (1/k_a + 1/k_b), s^2 that of a seed. The degrees of
-    freedom are Satterthwaite's, with infinite ones for the lesions' part, whose interval has its
-    own already.
+    freedom are Satterthwaite's, with infinite ones for the lesions' part. What a single model alone
+    gets wrong among the lesions is in both parts: the interval is a little wide.
 
     Args:
         change: the difference.
-        lesions: its 95 % interval from paired resamples of lesions, the seeds as they are.
+        lesions: its standard error from paired resamples of lesions, the seeds as they are.
         seeds: number of seeds of either experiment, k_a and k_b.
         luck: of the seeds, from `seed_variance`.
 
     Returns:
         None where neither lesions nor seeds vary.
     """
-    from_lesions = ((lesions[1] - lesions[0]) / 2 / NORMAL_REACH) ** 2
+    from_lesions = lesions**2
     from_seeds = luck.variance * (1 / seeds[0] + 1 / seeds[1])
     variance = from_lesions + from_seeds
     if not variance > 0.0:

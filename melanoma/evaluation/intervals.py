@@ -24,7 +24,13 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from melanoma.evaluation.averages import LEVEL, Classes, Interval, average_difference
+from melanoma.evaluation.averages import (
+    LEVEL,
+    Classes,
+    Interval,
+    average_difference,
+    unseen_reach,
+)
 from melanoma.evaluation.ranking import Floats
 
 LEAST_FREEDOM = 4.0
@@ -157,6 +163,28 @@ def difference_interval(first: Spread, second: Spread) -> Interval | None:
     down = _joint(second.point - second.ends[0], first.ends[1] - first.point, together)
     up = _joint(second.ends[1] - second.point, first.point - first.ends[0], together)
     return change - down, change + up
+
+
+def difference_error(first: Spread, second: Spread) -> float | None:
+    """Standard error of `second - first` from lesions, paired resample by resample.
+
+    That of averages over classes is at least what lesions that are not there may hide; that of
+    other figures follows from `difference_interval`, which allows for them likewise.
+
+    Args:
+        first: of one classifier, or the mean of several.
+        second: of the other, in the same resamples.
+
+    Returns:
+        None where a figure has no interval.
+    """
+    if first.ends is None or second.ends is None:
+        return None
+    if first.classes is not None and second.classes is not None:
+        seen = float(np.nanstd(second.replicates - first.replicates))
+        return max(seen, unseen_reach(first.classes, second.classes) / NORMAL_REACH)
+    ends = difference_interval(first, second)
+    return None if ends is None else (ends[1] - ends[0]) / 2 / NORMAL_REACH
 
 
 def mean_spread(several: Sequence[Spread]) -> Spread:

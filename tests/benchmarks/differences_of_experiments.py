@@ -5,7 +5,7 @@ are right or wrong on the same lesions; a lesion's difficulty is common to all, 
 experiment's own, in part a single model's, and each seed moves all recalls of its model by a normal
 number of points. The differences of all others to the first are judged as comparison.csv does.
 
-    python tests/benchmarks/differences_of_experiments.py [--repeats 1000] [--lesions 1500]
+    python tests/benchmarks/differences_of_experiments.py [--repeats 1000] [--lesions 1000]
         [--seeds 3] [--output differences.csv]
 
 Exits with status 1 where there is no difference and more than 7 % of the repeats mark a given
@@ -46,7 +46,7 @@ RECALLS = np.array([0.70, 0.85, 0.80, 0.60, 0.65, 0.70, 0.85, 0.55])
 COMMON, OWN = 0.5, 0.25
 """Shares of a lesion's difficulty that are common to all, and to an experiment's models."""
 
-RESAMPLES = 300
+RESAMPLES = 200
 MOST = 0.07
 
 
@@ -138,7 +138,7 @@ def main() -> int:
     """Print the table; 1 where noise is marked more often than it may be."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=1000)
-    parser.add_argument("--lesions", type=int, default=1500)
+    parser.add_argument("--lesions", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--output", type=Path)
     arguments = parser.parse_args()

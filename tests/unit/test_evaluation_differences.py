@@ -20,6 +20,7 @@ from melanoma.evaluation.figures import comparison
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
 from melanoma.seeds import runs
+from tests.benchmarks.differences_of_experiments import one_repeat
 
 
 @pytest.mark.parametrize(
@@ -42,8 +43,8 @@ def test_the_variance_of_seeds_is_pooled_around_each_experiments_own_mean(figure
 
 def test_a_difference_has_the_variance_of_lesions_and_of_seeds():
     luck = SeedVariance(0.01**2, 4)
-    found = difference_over_seeds(0.03, (0.01, 0.05), (3, 2), luck)
-    lesions, of_seeds = (0.02 / stats.norm.ppf(0.975)) ** 2, 0.01**2 * (1 / 3 + 1 / 2)
+    found = difference_over_seeds(0.03, 0.01, (3, 2), luck)
+    lesions, of_seeds = 0.01**2, 0.01**2 * (1 / 3 + 1 / 2)
     error = np.sqrt(lesions + of_seeds)
     # Satterthwaite's, the lesions' part with infinite degrees of freedom.
     freedom = error**4 / (of_seeds**2 / 4)
@@ -55,9 +56,9 @@ def test_a_difference_has_the_variance_of_lesions_and_of_seeds():
 
 def test_p_is_the_level_whose_interval_just_reaches_zero():
     luck = SeedVariance(0.02**2, 2)
-    half = difference_over_seeds(0.0, (-0.02, 0.02), (3, 3), luck).ends[1]
+    half = difference_over_seeds(0.0, 0.01, (3, 3), luck).ends[1]
     for change, out in ((0.999 * half, False), (1.001 * half, True), (-1.001 * half, True)):
-        found = difference_over_seeds(change, (change - 0.02, change + 0.02), (3, 3), luck)
+        found = difference_over_seeds(change, 0.01, (3, 3), luck)
         assert found.excludes_zero is out
         assert (found.p < 0.05) is out
         assert found.p == pytest.approx(0.05, abs=5e-4)
@@ -65,10 +66,10 @@ def test_p_is_the_level_whose_interval_just_reaches_zero():
 
 def test_without_luck_the_lesions_interval_is_left_and_without_any_spread_nothing():
     still = SeedVariance(0.0, 2)
-    assert difference_over_seeds(0.03, (0.01, 0.05), (3, 3), still).ends == pytest.approx(
-        (0.01, 0.05)
-    )
-    assert difference_over_seeds(0.0, (0.0, 0.0), (3, 3), still) is None
+    half = 0.01 * stats.norm.ppf(0.975)
+    found = difference_over_seeds(0.03, 0.01, (3, 3), still)
+    assert found.ends == pytest.approx((0.03 - half, 0.03 + half))
+    assert difference_over_seeds(0.0, 0.0, (3, 3), still) is None
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_noise_is_marked_as_rarely_as_promised():
     """Figures of 12 experiments alike, their seeds moved by half a point to two points."""
     rng = np.random.default_rng(0)
     repeats, seeds, lesions = 1000, 3, 0.01
-    reach = lesions * stats.norm.ppf(0.975) * np.sqrt(2)
+    error = lesions * np.sqrt(2)
     for deviation in (0.005, 0.01, 0.02):
         single, family = 0, 0
         for _ in range(repeats):
@@ -97,14 +98,29 @@ def test_noise_is_marked_as_rarely_as_promised():
             means = own.mean(axis=1) + rng.normal(0, lesions, 12)
             luck = seed_variance(list(own))
             found = [
-                difference_over_seeds(c, (c - reach, c + reach), (seeds, seeds), luck)
-                for c in means[1:] - means[0]
+                difference_over_seeds(c, error, (seeds, seeds), luck) for c in means[1:] - means[0]
             ]
             single += found[0].excludes_zero
             family += bool((holm(np.array([each.p for each in found])) < 0.05).any())
         # The resamples here are exact: 5 %, and two standard errors of 1,000 repeats.
         assert 0.035 < single / repeats < 0.065
         assert 0.015 < family / repeats < 0.065
+
+
+def test_simulated_experiments_are_told_apart_where_they_differ_alone():
+    """A small part of tests/benchmarks/differences_of_experiments.py."""
+
+    def shares(effect, repeats):
+        rng = np.random.default_rng(3)
+        found = [one_repeat(rng, 1000, 3, 2.0, effect) for _ in range(repeats)]
+        return pd.DataFrame(found).mean()
+
+    repeats = 40
+    noise = shares(0.0, repeats)
+    most = 0.07 + 2 * np.sqrt(0.07 * 0.93 / repeats)
+    assert noise["one"] <= most
+    assert noise["any_by_holm"] <= most
+    assert shares(15.0, 8)["one_by_holm"] >= 0.9
 
 
 def _write(folder, signals, seeds, folds=1):
