@@ -55,12 +55,14 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
 
 
 def _note(table: pd.DataFrame) -> str:
-    """What a hollow and a filled dot of a difference mean."""
+    """What a hollow dot means."""
+    if table["experiment"].nunique() < 2:
+        return "hollow: no interval"
     if not several_seeds(table):
-        return f"hollow: {ONE_SEED}"
+        return f"hollow: no interval, and all differences; {ONE_SEED}"
     return (
-        "filled: a difference in balanced accuracy that lesions and seeds leave standing "
-        f"(p below {1.0 - LEVEL:.2f} after Holm's correction)"
+        "hollow: no interval, and all differences but those in balanced accuracy with "
+        f"p below {1.0 - LEVEL:.2f} after Holm's correction"
     )
 
 
