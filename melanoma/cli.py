@@ -60,6 +60,22 @@ def _log_option(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log", type=Path, help="file that gets the log lines as well")
 
 
+def _fold_option(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--fold", type=_fold, default=0, help="its number; 0-seed1 as in a folder's name is fold 0"
+    )
+
+
+def _fold(text: str) -> int:
+    """Number of the fold behind a training's name."""
+    from melanoma import seeds
+
+    try:
+        return seeds.parse(text).fold
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def _folder(text: str) -> Path:
     """A folder to write into: there already, or not yet."""
     path = Path(text)
@@ -73,7 +89,7 @@ def _train(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> Non
     parser.add_argument("--settings", required=True, help="the experiment's settings, as JSON")
     parser.add_argument("--execution", default="{}", help="nodes, GPUs and the like, as JSON")
     parser.add_argument("--code", default="", help="version of the code; part of what is resumed")
-    parser.add_argument("--fold", type=int, default=0)
+    _fold_option(parser)
     parser.add_argument("--store", type=Path, required=True, help="image store (.npy)")
     parser.add_argument("--catalogue", type=Path, required=True)
     parser.add_argument("--splits", type=Path, required=True)
@@ -163,7 +179,7 @@ def _subset_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--store", type=Path, required=True)
     parser.add_argument("--catalogue", type=Path, required=True)
     parser.add_argument("--splits", type=Path, required=True)
-    parser.add_argument("--fold", type=int, default=0)
+    _fold_option(parser)
     parser.add_argument("--subset", choices=("val", "test", "official"), required=True)
     parser.add_argument("--tta", action="store_true", help="average eight flips and rotations")
     parser.add_argument("--accelerator", choices=("auto", "cpu", "gpu"), default="auto")
@@ -275,7 +291,7 @@ def _predict(commands: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action="append",
         required=True,
         help="checkpoint (model.ckpt), several times for their mean; or "
-        "results/predictions/EXPERIMENT for the mean of its folds' models",
+        "results/predictions/EXPERIMENT for the mean of its models",
     )
     parser.add_argument("--age", help="years")
     parser.add_argument("--sex", help="female or male")

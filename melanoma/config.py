@@ -33,11 +33,13 @@ MetadataField = Literal["age", "sex", "site"]
 Source = Literal["BCN", "HAM", "MSK", "none", "other"]
 Fraction = Annotated[float, Field(ge=0.0, le=0.9)]
 PositiveFraction = Annotated[float, Field(gt=0.0, le=0.9)]
-Seed = Annotated[int, Field(ge=0, le=2**31 - 1)]
+MOST_SEED = 2**31 - 1
+Seed = Annotated[int, Field(ge=0, le=MOST_SEED)]
 
 EXPERIMENT_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
-EXECUTION_KEYS = ("nodes", "gpus_per_node", "accelerator", "compile", "resident")
-"""Training keys that change how, not what, is computed: a change of them re-trains nothing."""
+EXECUTION_KEYS = ("nodes", "gpus_per_node", "accelerator", "compile", "resident", "seeds")
+"""Training keys that change how, or how often, but not what is computed: a change of them trains
+nothing again that is there."""
 
 OVERRIDABLE = ("images", "model", "training")
 
@@ -214,6 +216,14 @@ class Training(_Section):
         "for any other, none for no id.",
     )
     seed: Seed = Field(42, description="Seed of weights, order and augmentation.")
+    seeds: int = Field(
+        1,
+        ge=1,
+        le=100,
+        description="Trainings of each fold, with seeds seed, seed + 1, ...; their mean is what "
+        "predicts. From 3 on, the comparison of experiments tells an effect from the luck of a "
+        "seed. More of them train nothing again that is there.",
+    )
     deterministic: bool = Field(
         False,
         description="On a GPU: slower, and the same weights again on the same hardware; "
@@ -244,6 +254,15 @@ class Training(_Section):
     def ranks(self) -> int:
         """Processes of one training job."""
         return self.nodes * max(self.gpus_per_node, 1)
+
+    @model_validator(mode="after")
+    def _has_seeds(self) -> Training:
+        if self.seed + self.seeds - 1 > MOST_SEED:
+            raise ValueError(
+                f"seed {self.seed} with seeds {self.seeds} goes beyond {MOST_SEED}, the largest "
+                "seed: use a smaller seed"
+            )
+        return self
 
     @model_validator(mode="after")
     def _adds_up(self) -> Training:
@@ -296,9 +315,14 @@ class Experiment(_Section):
     model: Model
     training: Training
 
-    def result_settings(self) -> str:
-        """JSON of the settings that decide the trained weights: none that are only execution."""
+    def result_settings(self, seed_number: int = 0) -> str:
+        """JSON of the settings that decide the trained weights: none that are only execution.
+
+        Args:
+            seed_number: which of the experiment's seeds they are for, from 0; `seed` is that one's.
+        """
         values = self.model_dump(mode="json")
+        values["training"]["seed"] += seed_number
         del values["images"]["shards"]
         for key in EXECUTION_KEYS:
             del values["training"][key]

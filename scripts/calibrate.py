@@ -6,6 +6,7 @@ from melanoma.evaluation.calibration import decide
 from melanoma.evaluation.tables import read_predictions
 from melanoma.files import write_json
 from melanoma.logs import job_log
+from melanoma.seeds import parse
 from melanoma.splits import read_splits
 
 with job_log(snakemake.log[0]):
@@ -13,7 +14,7 @@ with job_log(snakemake.log[0]):
         read_predictions(snakemake.input.predictions),
         read_catalogue(snakemake.input.catalogue),
         read_splits(snakemake.input.splits),
-        [int(snakemake.wildcards.fold)],
+        [parse(snakemake.wildcards.fold).fold],
         Experiment.from_settings(snakemake.params.settings),
         tta=snakemake.params.tta,
     )

@@ -10,6 +10,7 @@ from melanoma.files import atomic_folder
 from melanoma.logs import job_log
 from melanoma.pages import plan
 from melanoma.pages.assembly import write_pages
+from melanoma.seeds import parse
 
 with job_log(snakemake.log[0]):
     # Where none are looked for, the rule's input is an empty list.
@@ -26,6 +27,7 @@ with job_log(snakemake.log[0]):
             ood=snakemake.params.ood,
             matched={image for table in found for image in table["image_a"]},
             resamples=snakemake.params.bootstrap,
+            runs=[parse(name) for name in snakemake.params.runs],
         )
         draw_official(folder, folder)
     final = Path(snakemake.output[0])

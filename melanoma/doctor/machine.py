@@ -75,7 +75,8 @@ def _in_words(seconds: float) -> str:
 
 def check_disk(config: Config, here: Surroundings) -> Iterator[Finding]:
     """Free space, against archives still to fetch, image stores and checkpoints."""
-    needed = CHECKPOINTS_MB * len(config.experiments) * config.splits.folds
+    trainings = sum(each.training.seeds for each in experiments(config)) * config.splits.folds
+    needed = CHECKPOINTS_MB * trainings
     needed += _images_mb(config, "train", here)
     free = here.free_mb(here.folder)
     what = f"{free / 1e3:.0f} GB free in {here.folder}; about {needed / 1e3:.0f} GB are needed"

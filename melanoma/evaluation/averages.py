@@ -280,7 +280,7 @@ def average_difference(first: Classes, second: Classes) -> Interval | None:
     if ends[0] is None or ends[1] is None:
         return None
     together = _correlation(first, second)
-    unseen = max(_unseen(first), _unseen(second))
+    unseen = unseen_reach(first, second)
     points = first.point, second.point
     below = points[1] - ends[1][0], ends[0][1] - points[0]
     above = ends[1][1] - points[1], points[0] - ends[0][0]
@@ -290,6 +290,16 @@ def average_difference(first: Classes, second: Classes) -> Interval | None:
     )
     change = points[1] - points[0]
     return max(change - down, -1.0), min(change + up, 1.0)
+
+
+def unseen_reach(first: Classes, second: Classes) -> float:
+    """How far two averages may be apart by lesions that are not there, however alike they are.
+
+    Args:
+        first: of one classifier.
+        second: of the other, over the same classes of the same images.
+    """
+    return max(_unseen(first), _unseen(second))
 
 
 def _unseen(classes: Classes) -> float:

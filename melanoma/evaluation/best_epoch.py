@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import pandas as pd
 
+from melanoma.seeds import Run
+
+TRAINING = ("fold", "seed")
+"""Columns of training_curves.csv that tell whose an epoch is."""
+
 SCORE = "val_balanced_accuracy"
 """Column of a history that chose the epoch of model.ckpt."""
 
 
-def best_epochs(history: pd.DataFrame) -> dict[int, int]:
-    """The epoch that each fold's model.ckpt is from.
+def best_epochs(history: pd.DataFrame) -> dict[Run, int]:
+    """The epoch that each training's model.ckpt is from.
 
     Args:
-        history: rows of every fold, in the order trained: columns fold, epoch and `SCORE`.
+        history: rows of every training, in the order trained: columns fold, seed, epoch and
+            `SCORE`.
 
     Returns:
-        Fold -> epoch, counted from 0: the first of the highest score, as training keeps it; folds
-        without any score are left out.
+        Training -> epoch, counted from 0: the first of the highest score, as training keeps it;
+        trainings without any score are left out.
     """
     scored = history[history[SCORE].notna()]
-    rows = scored.loc[scored.groupby("fold", sort=True)[SCORE].idxmax()]
-    return {int(row["fold"]): int(row["epoch"]) for _, row in rows.iterrows()}
+    rows = scored.loc[scored.groupby(list(TRAINING), sort=True)[SCORE].idxmax()]
+    return {
+        Run(int(row["fold"]), int(row["seed"])): int(row["epoch"]) for _, row in rows.iterrows()
+    }
 
 
 def best_text(history: pd.DataFrame) -> str:

@@ -1,7 +1,9 @@
-"""One table of predictions out of the folds': out-of-fold on validation, their mean elsewhere.
+"""One table of predictions out of all trainings': out-of-fold on validation, their mean elsewhere.
 
-The decision is the ensemble's own. It is fitted on the out-of-fold union, where each image has the
-probability of one model, and applied to it and to the mean of the models alike.
+Where folds are trained with several seeds, the mean over a fold's seeds takes the place of its one
+model. The decision is the ensemble's own. It is fitted on the out-of-fold union, where each image
+has the probability of the models that have not seen it, and applied to it and to the mean of all
+models alike.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from melanoma.config import Experiment
 from melanoma.errors import InputError
 from melanoma.evaluation.calibration import apply_decision, decide
 from melanoma.isic import CLASSES
+from melanoma.seeds import Run
 
 
 def decide_together(
@@ -29,18 +32,19 @@ def decide_together(
     models: Sequence[str],
     target: str,
     tta: bool,
+    runs: Sequence[Run] | None = None,
 ) -> dict[str, Any]:
     """Fit the decision of an experiment's models on the union of their validation parts.
 
     Args:
-        validation: predictions of each fold's model on its own validation part, in the order of
-            the folds.
+        validation: predictions of each model on its own fold's validation part.
         catalogue: image, diagnosis, group, source or lesion_id.
         splits: image, fold, split.
         experiment: its settings.
         models: their checkpoints, in the same order.
         target: the file that the decision is for.
         tta: whether the predictions are means over flips and quarter turns.
+        runs: fold and seed of each model, as for `join_folds`.
 
     Returns:
         As `melanoma.evaluation.calibration.fit_decision`, with members: the checkpoints as paths
@@ -49,21 +53,27 @@ def decide_together(
     Raises:
         InputError: as `join_folds` and `melanoma.evaluation.calibration.decide`.
     """
-    union = join_folds("val", validation)
-    decision = decide(union, catalogue, splits, range(len(validation)), experiment, tta=tta)
+    runs = _each_run(validation, runs)
+    union = join_folds("val", validation, runs)
+    folds = sorted({run.fold for run in runs})
+    decision = decide(union, catalogue, splits, folds, experiment, tta=tta)
     folder = Path(target).parent
     return decision | {"members": [Path(os.path.relpath(m, folder)).as_posix() for m in models]}
 
 
 def combine(
-    subset: str, folds: Sequence[pd.DataFrame], decision: Mapping[str, Any]
+    subset: str,
+    tables: Sequence[pd.DataFrame],
+    decision: Mapping[str, Any],
+    runs: Sequence[Run] | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Join the folds' predictions of one subset, raw and calibrated by the ensemble's decision.
+    """Join the models' predictions of one subset, raw and calibrated by the ensemble's decision.
 
     Args:
-        subset: "val" (every image is in one fold's table), else every table has every image.
-        folds: image, the eight classes' raw softmax and perhaps more, one table a fold.
-        decision: of the folds' models together.
+        subset: "val" (every image is in one fold's tables), else every table has every image.
+        tables: image, the eight classes' raw softmax and perhaps more, one table a model.
+        decision: of the models together.
+        runs: fold and seed of each model, as for `join_folds`.
 
     Returns:
         Raw table: image and the eight classes, sorted by image; and calibrated table, as from
@@ -72,42 +82,83 @@ def combine(
     Raises:
         InputError: no table, the ids do not fit, or a table lacks what the decision asks for.
     """
-    if not folds:
+    if not tables:
         raise InputError(f"no table of predictions to combine for {subset}")
-    joined = join_folds(subset, folds)
+    joined = join_folds(subset, tables, runs)
     return joined[["image", *CLASSES]], apply_decision(joined, decision)
 
 
-def join_folds(subset: str, folds: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Join tables of numbers: rows one after the other on validation, their mean elsewhere.
+def join_folds(
+    subset: str, tables: Sequence[pd.DataFrame], runs: Sequence[Run] | None = None
+) -> pd.DataFrame:
+    """Join tables of numbers: on validation the folds' one after the other, else their mean.
 
     Args:
         subset: "val", "test" or "official".
-        folds: image and equal number columns, one table a fold.
+        tables: image and equal number columns, one table a model. A fold's models, which differ
+            by their seeds, are averaged on validation too.
+        runs: fold and seed of each table; by default one seed of fold 0, 1, ...
 
     Returns:
         image and the number columns, sorted by image, every image once.
 
     Raises:
         InputError: an image in two folds' validation parts or twice in one table, or tables
-            of a subset that do not have the same images.
+            of a subset, on validation of a fold, that do not have the same images.
     """
-    tables = [table.sort_values("image", kind="stable", ignore_index=True) for table in folds]
-    for fold, table in enumerate(tables):
-        _refuse_repeated(table["image"], f"fold {fold}, {subset}")
-    if subset == "val":
-        joined = pd.concat(tables).sort_values("image", kind="stable", ignore_index=True)
-        _refuse_repeated(joined["image"], "the folds' validation parts together")
-        return joined
-    first = tables[0]
-    for fold, table in enumerate(tables[1:], start=1):
-        odd = set(first["image"]) ^ set(table["image"])
+    runs = _each_run(tables, runs)
+    sorted_tables = [t.sort_values("image", kind="stable", ignore_index=True) for t in tables]
+    for run, table in zip(runs, sorted_tables, strict=True):
+        _refuse_repeated(table["image"], f"fold {run.name}, {subset}")
+    if subset != "val":
+        return _mean_of_same(subset, sorted_tables, runs)
+    parts = []
+    for fold in dict.fromkeys(run.fold for run in runs):
+        own = [place for place, run in enumerate(runs) if run.fold == fold]
+        parts.append(_mean_of_same(subset, [sorted_tables[p] for p in own], [runs[p] for p in own]))
+    joined = pd.concat(parts).sort_values("image", kind="stable", ignore_index=True)
+    _refuse_repeated(joined["image"], "the folds' validation parts together")
+    return joined
+
+
+def join_seeds(
+    subset: str, tables: Sequence[pd.DataFrame], runs: Sequence[Run]
+) -> list[pd.DataFrame]:
+    """The predictions of each seed's models alone, their folds joined as by `join_folds`.
+
+    Args:
+        subset: "val", "test" or "official".
+        tables: image and equal number columns, one table a model.
+        runs: fold and seed of each table.
+
+    Returns:
+        One table a seed, in the order of the seeds.
+
+    Raises:
+        InputError: as `join_folds`.
+    """
+    joined = []
+    for seed in sorted({run.seed for run in runs}):
+        own = [place for place, run in enumerate(runs) if run.seed == seed]
+        joined.append(join_folds(subset, [tables[p] for p in own], [runs[p] for p in own]))
+    return joined
+
+
+def _each_run(tables: Sequence[pd.DataFrame], runs: Sequence[Run] | None) -> list[Run]:
+    """Fold and seed of each table."""
+    return [Run(fold, 0) for fold in range(len(tables))] if runs is None else list(runs)
+
+
+def _mean_of_same(subset: str, tables: Sequence[pd.DataFrame], runs: Sequence[Run]) -> pd.DataFrame:
+    """Mean of tables of the same images; refuses others."""
+    for run, table in zip(runs[1:], tables[1:], strict=True):
+        odd = set(tables[0]["image"]) ^ set(table["image"])
         if odd:
             raise InputError(
-                f"fold {fold}, {subset}: image {min(odd)} is not in every fold's table; "
+                f"fold {run.name}, {subset}: image {min(odd)} is not in every fold's table; "
                 "predict again with the present splits"
             )
-    return mean_of(tables)
+    return mean_of(tables) if len(tables) > 1 else tables[0]
 
 
 def mean_of(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -16,14 +16,21 @@ the same with other lesions is not known, just not seen.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.special import stdtrit
 
-from melanoma.evaluation.averages import LEVEL, Classes, Interval, average_difference
+from melanoma.evaluation.averages import (
+    LEVEL,
+    Classes,
+    Interval,
+    average_difference,
+    unseen_reach,
+)
 from melanoma.evaluation.ranking import Floats
 
 LEAST_FREEDOM = 4.0
@@ -38,6 +45,9 @@ _NO_SPREAD = 1e-9
 """Standard error that is rounding alone."""
 
 _TAIL = (1.0 - LEVEL) / 2
+
+NORMAL_REACH = float(stdtrit(np.inf, 1.0 - _TAIL))
+"""Standard errors from a normal figure to the end of its interval: 1.96."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +77,7 @@ def of_ranking(positive: int, negative: int) -> Support:
     groups = min(positive, negative)
     if not groups:
         return Support(groups, 1.0)
-    critical = float(stdtrit(np.inf, 1.0 - _TAIL)) ** 2
+    critical = NORMAL_REACH**2
 
     def excess(area: float) -> float:
         return float((1.0 - area) ** 2 - critical * _area_variance(area, positive, negative))
@@ -153,6 +163,59 @@ def difference_interval(first: Spread, second: Spread) -> Interval | None:
     down = _joint(second.point - second.ends[0], first.ends[1] - first.point, together)
     up = _joint(second.ends[1] - second.point, first.point - first.ends[0], together)
     return change - down, change + up
+
+
+def difference_error(first: Spread, second: Spread) -> float | None:
+    """Standard error of `second - first` from lesions, paired resample by resample.
+
+    That of averages over classes is at least what lesions that are not there may hide; that of
+    other figures follows from `difference_interval`, which allows for them likewise.
+
+    Args:
+        first: of one classifier, or the mean of several.
+        second: of the other, in the same resamples.
+
+    Returns:
+        None where a figure has no interval.
+    """
+    if first.ends is None or second.ends is None:
+        return None
+    if first.classes is not None and second.classes is not None:
+        seen = float(np.nanstd(second.replicates - first.replicates))
+        return max(seen, unseen_reach(first.classes, second.classes) / NORMAL_REACH)
+    ends = difference_interval(first, second)
+    return None if ends is None else (ends[1] - ends[0]) / 2 / NORMAL_REACH
+
+
+def mean_spread(several: Sequence[Spread]) -> Spread:
+    """Mean of a figure over permutations or seeds: figure, ends and replicates alike.
+
+    The mean of the ends is a little wide, since several vary less together than each.
+
+    Args:
+        several: at least one, all in the same resamples.
+    """
+    if len(several) == 1:
+        return several[0]
+    ends = [one.ends for one in several if one.ends is not None]
+    low, high = np.mean(ends, axis=0) if len(ends) == len(several) else (np.nan, np.nan)
+    classes = [one.classes for one in several if one.classes is not None]
+    return Spread(
+        float(np.mean([one.point for one in several])),
+        None if np.isnan(low) else (float(low), float(high)),
+        np.mean([one.replicates for one in several], axis=0),
+        _mean_classes(classes) if classes else None,
+    )
+
+
+def _mean_classes(several: Sequence[Classes]) -> Classes:
+    """Mean of what an average over classes is made of."""
+    return replace(
+        several[0],
+        points=np.mean([one.points for one in several], axis=0),
+        replicates=np.mean([one.replicates for one in several], axis=0),
+        freedom=np.mean([one.freedom for one in several], axis=0),
+    )
 
 
 def _correlation(a: Floats, b: Floats) -> float:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from melanoma.catalogue import read_catalogue
 from melanoma.errors import InputError
-from melanoma.evaluation.averages import Classes
 from melanoma.evaluation.bootstrap import Resamples
 from melanoma.evaluation.combine import join_folds
 from melanoma.evaluation.compare import difference_columns, figure_spreads
-from melanoma.evaluation.intervals import Spread
+from melanoma.evaluation.intervals import Spread, mean_spread
 from melanoma.evaluation.tables import judge, probability_table
 from melanoma.metadata_changes import AS_IT_IS, Changed
+from melanoma.seeds import Run
 
 FIGURES = ("balanced_accuracy", "macro_auroc", "melanoma_auroc", "melanoma_sensitivity")
 
@@ -30,22 +28,29 @@ COLUMNS = (
     "difference",
     "difference_low",
     "difference_high",
-    "beyond_noise",
+    "interval_excludes_zero",
     "images",
 )
 
 
 def metadata_table(
-    folds: Sequence[Path], catalogue: Path, subset: str, *, resamples: int, seed: int = 0
+    files: Sequence[Path],
+    catalogue: Path,
+    subset: str,
+    *,
+    resamples: int,
+    seed: int = 0,
+    runs: Sequence[Run] | None = None,
 ) -> pd.DataFrame:
     """Figures under every change of the metadata, and their paired differences to no change.
 
     Args:
-        folds: each fold's predictions under changed metadata (`melanoma.metadata_changes`).
+        files: each model's predictions under changed metadata (`melanoma.metadata_changes`).
         catalogue: CSV of the images.
         subset: "test", or "val" where there is no test part.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resamples.
+        runs: fold and seed of each model, as for `join_folds`.
 
     Returns:
         `COLUMNS`, a row a change, field and figure: the figure (of permutations the mean), its
@@ -56,57 +61,29 @@ def metadata_table(
         InputError: no fold, folds of other changes or images, or an image that the catalogue
             does not have.
     """
-    tables = [Changed.read(path) for path in folds]
+    tables = [Changed.read(path) for path in files]
     if not tables:
         raise InputError("metadata: no predictions under changed metadata")
     keys = [(table.changes, table.fields) for table in tables]
     if len(set(keys)) > 1:
-        raise InputError(f"{folds[0]}: not the changes of the other folds; predict again")
+        raise InputError(f"{files[0]}: not the changes of the other folds; predict again")
     images = read_catalogue(catalogue)
     found: dict[tuple[str, str], list[dict[str, Spread]]] = {}
     draws = None
     for number, key in enumerate(zip(*keys[0], strict=True)):
         joined = join_folds(
-            subset, [probability_table(t.images, t.probabilities[number]) for t in tables]
+            subset, [probability_table(t.images, t.probabilities[number]) for t in tables], runs
         )
         judged = judge(joined, images)
         if draws is None:
             draws = Resamples.by_group(judged.groups.to_numpy(str), resamples, seed)
         found.setdefault(key, []).append(figure_spreads(judged, draws))
-    means = {key: _means(spreads) for key, spreads in found.items()}
+    means = {
+        key: {name: mean_spread([spread[name] for spread in spreads]) for name in FIGURES}
+        for key, spreads in found.items()
+    }
     return pd.DataFrame(_rows(means), columns=list(COLUMNS)).assign(
         subset=subset, images=len(judged.images)
-    )
-
-
-def _means(spreads: Sequence[dict[str, Spread]]) -> dict[str, Spread]:
-    """Mean of each figure over permutations: figure, ends and replicates alike.
-
-    The mean of the ends is a little wide, since permutations vary less together than each.
-    """
-    means = {}
-    for name in FIGURES:
-        own = [spread[name] for spread in spreads]
-        ends = [spread.ends for spread in own if spread.ends is not None]
-        low, high = np.mean(ends, axis=0) if len(ends) == len(own) else (np.nan, np.nan)
-        means[name] = Spread(
-            float(np.mean([spread.point for spread in own])),
-            None if np.isnan(low) else (float(low), float(high)),
-            np.mean([spread.replicates for spread in own], axis=0),
-            _mean_classes([spread.classes for spread in own if spread.classes is not None]),
-        )
-    return means
-
-
-def _mean_classes(several: Sequence[Classes]) -> Classes | None:
-    """Mean of what an average over classes is made of; None where the figure is no average."""
-    if not several:
-        return None
-    return replace(
-        several[0],
-        points=np.mean([one.points for one in several], axis=0),
-        replicates=np.mean([one.replicates for one in several], axis=0),
-        freedom=np.mean([one.freedom for one in several], axis=0),
     )
 
 

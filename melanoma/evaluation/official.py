@@ -34,6 +34,7 @@ from melanoma.evaluation.unknown import UnknownChoice, choose_unknown
 from melanoma.files import write_json, write_table
 from melanoma.isic import CLASSES, UNKNOWN, WEIGHT_COLUMNS
 from melanoma.scoring import Decided, decide, official_scores
+from melanoma.seeds import Run
 from melanoma.submission import ood_scores, read_submission, stand_in_scores, submission
 
 FILES = (
@@ -66,13 +67,14 @@ def evaluate_official(
     matched: Collection[str] = (),
     resamples: int = 0,
     seed: int = 0,
+    runs: Sequence[Run] | None = None,
 ) -> dict[str, Any]:
     """Write submission and score.
 
     Args:
-        official: each fold's predictions of the official test set, with energy.
-        validation: each fold's predictions of its validation part, with energy: the only source of
-            the choice when to say UNK.
+        official: each model's predictions of the official test set, with energy.
+        validation: each model's predictions of its fold's validation part, with energy: the only
+            source of the choice when to say UNK.
         catalogue: CSV of the test set's images.
         training: CSV of the training set's images, the validation parts' among them.
         output: folder that gets `FILES`.
@@ -80,6 +82,7 @@ def evaluate_official(
         matched: images of the test set that are also in training.
         resamples: bootstrap resamples; 0 leaves the intervals out.
         seed: of the resamples.
+        runs: fold and seed of each model, as for `join_folds`.
 
     Returns:
         What scores.json holds: "all" and "without_matched" (None without any matched) as
@@ -92,11 +95,11 @@ def evaluate_official(
         InputError: predictions and catalogue are not of the same images.
     """
     tables = [read_predictions(path) for path in official]
-    scores = _strangeness("official", tables, ood)
+    scores = _strangeness("official", tables, ood, runs)
     choice = choose_on_validation(
-        [read_predictions(path) for path in validation], read_catalogue(training), ood
+        [read_predictions(path) for path in validation], read_catalogue(training), ood, runs
     )
-    probabilities = join_folds("official", [table[["image", *CLASSES]] for table in tables])
+    probabilities = join_folds("official", [table[["image", *CLASSES]] for table in tables], runs)
     images = read_catalogue(catalogue)
     strangeness = scores["ood"].to_numpy(float)
     file = output / "submission.csv"
@@ -123,30 +126,47 @@ def evaluate_official(
 
 
 def choose_on_validation(
-    folds: Sequence[pd.DataFrame], catalogue: pd.DataFrame, ood: str
+    tables: Sequence[pd.DataFrame],
+    catalogue: pd.DataFrame,
+    ood: str,
+    runs: Sequence[Run] | None = None,
 ) -> UnknownChoice:
-    """Choose when to say UNK from each fold's predictions of its own validation part.
+    """Choose when to say UNK from each model's predictions of its own fold's validation part.
 
     Args:
-        folds: image, the eight classes and, for "energy", energy.
+        tables: image, the eight classes and, for "energy", energy, one a model.
         catalogue: of the training set: image, diagnosis, group.
         ood: "energy" or "msp".
+        runs: fold and seed of each model, as for `join_folds`.
 
     Raises:
         InputError: no image, one of no known diagnosis, in two folds or not in the catalogue.
     """
-    if not folds:
+    if not tables:
         raise InputError("official: no validation predictions to choose on when to say UNK")
-    table = join_folds("val", folds)
+    table = join_folds("val", tables, runs)
     judged = judge(table, catalogue)
     if judged.unknown or not len(judged.truth):
         raise InputError(
             f"validation predictions: {judged.unknown} of {len(table)} images are of no known "
             "diagnosis; predict again on the present splits"
         )
+    # As on the official test set, each model has its own score, and their mean counts.
+    truth = pd.Series(judged.truth, index=judged.images)
+    strange = join_folds(
+        "val",
+        [
+            each[["image"]].assign(
+                known=ood_scores(each, ood),
+                stand_in=stand_in_scores(each, ood, truth[each["image"]].to_numpy(np.int64)),
+            )
+            for each in tables
+        ],
+        runs,
+    )
     return choose_unknown(
-        ood_scores(table, ood),
-        stand_in_scores(table, ood, judged.truth),
+        strange["known"].to_numpy(np.float64),
+        strange["stand_in"].to_numpy(np.float64),
         judged.truth,
         judged.probabilities.argmax(axis=1) == judged.truth,
         judged.groups.to_numpy(str),
@@ -203,11 +223,12 @@ def _write(
     write_json(output / "scores.json", result)
 
 
-def _strangeness(subset: str, folds: Sequence[pd.DataFrame], ood: str) -> pd.DataFrame:
-    """Columns image and ood: each fold's own score, out-of-fold on validation, else their mean."""
-    return join_folds(
-        subset, [table[["image"]].assign(ood=ood_scores(table, ood)) for table in folds]
-    )
+def _strangeness(
+    subset: str, tables: Sequence[pd.DataFrame], ood: str, runs: Sequence[Run] | None
+) -> pd.DataFrame:
+    """Columns image and ood: each model's own score, out-of-fold on validation, else their mean."""
+    scored = [table[["image"]].assign(ood=ood_scores(table, ood)) for table in tables]
+    return join_folds(subset, scored, runs)
 
 
 def _judged(

@@ -69,7 +69,7 @@ def document(
         per_class: per_class.csv.
         subgroups: subgroups.csv.
         provenance: provenance.json.
-        models: the checkpoints, one a fold.
+        models: the checkpoints, one for each fold and seed.
         official: trained on the official ISIC 2019 data, whose weaknesses are known.
         origin: where the images come from, in a sentence.
         checks: checks.csv of its heat maps, None where it has none.

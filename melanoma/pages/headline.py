@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from melanoma import config
-from melanoma.evaluation.best_epoch import best_text
+from melanoma.evaluation.best_epoch import TRAINING, best_text
 from melanoma.isic import MELANOMA
 from melanoma.pages.decision import decision_texts, why_no_default
 from melanoma.pages.document import Block, Document, Heading, Paragraph, Points, Table
@@ -51,7 +51,7 @@ class Evaluated:
     Attributes:
         experiment: its settings.
         metrics: its metrics.json.
-        history: training rows of every fold: columns fold, epoch, val_balanced_accuracy.
+        history: epochs of every training: columns fold, seed, epoch, val_balanced_accuracy.
         decision: its decision.json.
     """
 
@@ -169,13 +169,14 @@ def images_text(images: config.Images) -> str:
 
 def training_text(training: config.Training, history: pd.DataFrame) -> str:
     """A training in words: its settings, how many epochs it took, and which gave the model."""
-    epochs = history.groupby("fold")["epoch"].max() + 1
+    epochs = history.groupby(list(TRAINING))["epoch"].max() + 1
     least, most = epochs.min(), epochs.max()
     took = counted(most, "epoch") if least == most else f"{least}-{most} epochs"
     left = ", ".join(training.exclude_sources)
     return (
         f"{took} of at most {training.max_epochs} ({best_text(history)}, counted from 0), "
         f"{training.loss} loss, "
+        f"{f'{training.seeds} seeds, ' if training.seeds > 1 else ''}"
         f"batch {training.batch_size}, rate {training.lr:g}" + (f", without {left}" if left else "")
     )
 
@@ -242,10 +243,10 @@ def point_text(one: Evaluated) -> str:
 
 def _mean_text(one: Evaluated) -> str:
     """What it does that a threshold of single models is applied to their mean."""
-    models = one.metrics["melanoma"]["models"]
+    models, seeds = one.metrics["melanoma"]["models"], one.experiment.training.seeds
     text = (
-        "There each image has the probability of the one model that has not seen it; elsewhere the "
-        f"threshold is applied to the mean of {models} models, which strays less"
+        f"There each image has {_unseen_text(one)}; elsewhere the threshold is applied to the mean "
+        f"of {models} models{', which strays less' if models > seeds else ' likewise'}"
     )
     found = {subset: _at_point(one, subset).get("sensitivity") for subset in one.subsets}
     if found.get("val") is None or found.get("test") is None:
@@ -253,6 +254,14 @@ def _mean_text(one: Evaluated) -> str:
     return (
         f"{text}: sensitivity is {found['val']:.3f} on validation and {found['test']:.3f} on test."
     )
+
+
+def _unseen_text(one: Evaluated) -> str:
+    """What predicts an image of validation."""
+    seeds = one.experiment.training.seeds
+    if seeds == 1:
+        return "the probability of the one model that has not seen it"
+    return f"the mean probability of the {seeds} models that have not seen it"
 
 
 def document(found: Sequence[Evaluated], audit: pd.DataFrame, caption: str) -> Document:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from melanoma import config, isic
+from melanoma.evaluation.comparison_table import ONE_SEED, several_seeds
 from melanoma.evaluation.decision_file import read_decision
 from melanoma.evaluation.outputs import NEEDED, read_numbers
 from melanoma.files import read_json, sha256_of, write_text
@@ -18,7 +19,7 @@ from melanoma.pages import card as model_card
 from melanoma.pages import headline, plan
 from melanoma.pages import provenance as provenance_page
 from melanoma.pages.assembly import build
-from melanoma.pages.document import Document, to_html, to_markdown
+from melanoma.pages.document import Document, Paragraph, to_html, to_markdown
 from melanoma.pages.headline import Evaluated
 
 
@@ -97,7 +98,7 @@ def write_summary(
     )
     documents: dict[str, Document] = {
         plan.HEADLINE.name: headline.document(found, audit, captions[plan.HEADLINE.caption]),
-        plan.COMPARISON.name: build(plan.COMPARISON, captions[plan.COMPARISON.caption], results),
+        plan.COMPARISON.name: _comparison(captions[plan.COMPARISON.caption], results),
         plan.MODEL_CARD.name: described,
         plan.PROVENANCE.name: provenance_page.document(
             provenance, captions[plan.PROVENANCE.caption]
@@ -107,6 +108,16 @@ def write_summary(
         write_text(path, to_html(documents[page.name]))
     write_text(opening, f"{headline.opening(found, audit)}\n{origin}\n")
     write_text(card, to_markdown(described))
+
+
+def _comparison(caption: str, results: Path) -> Document:
+    """The page of all experiments; says why no difference is marked where none can be."""
+    page = build(plan.COMPARISON, caption, results)
+    table = pd.read_csv(results / plan.COMPARISON.tables[0])
+    if table["experiment"].nunique() < 2 or several_seeds(table):
+        return page
+    why = Paragraph(f"No difference is marked. There is {ONE_SEED}.")
+    return replace(page, blocks=(page.blocks[0], why, *page.blocks[1:]))
 
 
 def _origin(official: bool, archive: Path) -> str:

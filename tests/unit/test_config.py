@@ -104,10 +104,39 @@ def test_settings_survive_the_command_line_and_hold_no_execution():
 
 @pytest.mark.parametrize("key", [*config.EXECUTION_KEYS])
 def test_execution_does_not_change_the_result_settings(key):
-    changed = {"nodes": 2, "gpus_per_node": 2, "accelerator": "cpu"}.get(key, "off")
+    others = {"nodes": 2, "gpus_per_node": 2, "accelerator": "cpu", "seeds": 3}
+    changed = others.get(key, "off")
     before = config.parse({}).experiment("fusion").result_settings()
     after = config.parse({"training": {key: changed}}).experiment("fusion").result_settings()
     assert before == after
+
+
+def test_each_seed_has_settings_of_its_own():
+    parsed = config.parse(
+        {
+            "training": {"seed": 7, "seeds": 3},
+            "experiments": {"fusion": {}, "once": {"training": {"seeds": 1}}},
+        }
+    )
+    several, once = parsed.experiment("fusion"), parsed.experiment("once")
+    assert (several.training.seeds, once.training.seeds) == (3, 1)
+    found = [json.loads(several.result_settings(number)) for number in range(3)]
+    assert [each["training"].pop("seed") for each in found] == [7, 8, 9]
+    assert found[0] == found[1] == found[2]
+
+
+@pytest.mark.parametrize(
+    ("training", "message"),
+    [
+        ({"seeds": 0}, r"training\.seeds.*0"),
+        ({"seeds": True}, r"training\.seeds"),
+        ({"seed": 2**31 - 2, "seeds": 3}, "seed 2147483646 with seeds 3 goes beyond 2147483647"),
+    ],
+)
+def test_seeds_that_cannot_be_are_refused(training, message):
+    with pytest.raises(InputError, match=message):
+        config.parse({"training": training})
+    assert config.parse({"training": {"seed": 2**31 - 3, "seeds": 3}}).training.seeds == 3
 
 
 def test_settings_that_are_no_json_are_refused():

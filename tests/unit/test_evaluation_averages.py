@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from scipy.stats import binomtest
+from scipy.stats import binomtest, norm
 
 from melanoma.evaluation.averages import (
     Classes,
@@ -11,7 +11,13 @@ from melanoma.evaluation.averages import (
     ranking_size,
 )
 from melanoma.evaluation.bootstrap import Resamples, estimate, headline_spreads
-from melanoma.evaluation.intervals import difference_interval, interval, of_cases, of_ranking
+from melanoma.evaluation.intervals import (
+    difference_error,
+    difference_interval,
+    interval,
+    of_cases,
+    of_ranking,
+)
 
 SIGNS = np.array(
     [[(-1) ** bin(row & column).count("1") for column in range(16)] for row in range(1, 16)]
@@ -198,6 +204,8 @@ def test_two_that_are_alike_may_yet_differ():
     perfect = spread_of(right, lesions)["balanced_accuracy"]
     reach = 1 - perfect.ends[0]
     assert difference_interval(perfect, perfect) == pytest.approx((-reach, reach), abs=1e-6)
+    # Lesions that are not there may yet tell them apart.
+    assert difference_error(perfect, perfect) == pytest.approx(reach / norm.ppf(0.975), abs=1e-6)
     right[[0, 13, 27, 55]] = False
     same = spread_of(right, lesions)
     for name in ("balanced_accuracy", "macro_f1", "macro_auroc"):
@@ -205,6 +213,14 @@ def test_two_that_are_alike_may_yet_differ():
         assert low == pytest.approx(-high, abs=1e-9)
         assert 0.02 < high < 0.2
     assert difference_interval(same["balanced_accuracy"], perfect)[1] > 0.05
+
+
+def test_the_error_of_a_difference_is_that_of_its_resamples():
+    first = np.arange(400) % 3 > 0
+    second = np.arange(400) % 4 > 0
+    pair = [spread_of(right, [50] * 8)["balanced_accuracy"] for right in (first, second)]
+    change = pair[1].replicates - pair[0].replicates
+    assert difference_error(*pair) == pytest.approx(change.std())
 
 
 def test_a_difference_is_covered_with_perfect_classes_too():

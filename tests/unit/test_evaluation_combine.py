@@ -11,6 +11,7 @@ from melanoma.evaluation.tables import judge, probability_table, read_prediction
 from melanoma.files import write_table
 from melanoma.isic import CLASSES
 from melanoma.prediction_columns import WITHOUT_METADATA
+from melanoma.seeds import runs
 
 
 def _folds(count=3):
@@ -98,6 +99,68 @@ def test_an_image_is_without_metadata_where_no_model_sees_any():
     folds = [own.assign(known_fields=known), own.assign(known_fields=np.maximum(known - 1, 0))]
     _, calibrated = combine("test", folds, decision)
     np.testing.assert_array_equal(calibrated["without_metadata"] == 1, known == 0)
+
+
+def _seeds(count=2, folds=2):
+    """As `_folds`, each fold predicted with several seeds: the tables in the order of the runs."""
+    table, _, _, splits = _folds(folds)
+    parts = [
+        table[table["image"].isin(own["image"][own["split"] == "val"])].reset_index(drop=True)
+        for _, own in splits.groupby("fold")
+    ]
+    names = runs(folds, count)
+    raw = [examples.predictions(parts[run.fold], 10 * run.seed + run.fold) for run in names]
+    return table, names, raw, splits
+
+
+def test_seeds_of_a_fold_are_averaged_before_folds_are_joined():
+    _, names, raw, _ = _seeds(3)
+    shuffled = [table.sample(frac=1, random_state=place) for place, table in enumerate(raw)]
+    joined = join_folds("val", shuffled, names).set_index("image")
+    for fold in range(2):
+        own = [
+            table.set_index("image")
+            for table, run in zip(raw, names, strict=True)
+            if run[0] == fold
+        ]
+        assert len(own) == 3
+        mean = sum(each[list(CLASSES)] for each in own) / 3
+        pd.testing.assert_frame_equal(joined.loc[mean.index, list(CLASSES)], mean)
+    assert len(joined) == len(raw[0]) + len(raw[1])
+
+
+def test_elsewhere_all_folds_and_seeds_are_averaged():
+    table = examples.catalogue(60)
+    raw = [examples.predictions(table, seed) for seed in range(4)]
+    joined = join_folds("test", raw, runs(2, 2))
+    mean = sum(each[list(CLASSES)] for each in raw) / 4
+    pd.testing.assert_frame_equal(joined[list(CLASSES)], mean)
+
+
+def test_the_decision_of_several_seeds_has_all_of_them_as_members():
+    table, names, raw, splits = _seeds()
+    one = config.parse({"experiments": {"one": {"model": {"metadata": False}}}}).experiment("one")
+    models = [f"results/training/one/fold{run.name}/model.ckpt" for run in names]
+    target = "results/predictions/one/decision.json"
+    decision = decide_together(
+        raw, table, splits, one, models=models, target=target, tta=False, runs=names
+    )
+    folders = ("fold0", "fold1", "fold0-seed1", "fold1-seed1")
+    assert decision["members"] == [f"../../training/one/{name}/model.ckpt" for name in folders]
+    union = join_folds("val", raw, names)
+    means = [union[union["image"].isin(raw[fold]["image"])] for fold in range(2)]
+    expected = decide_together(
+        means, table, splits, one, models=models[:2], target=target, tta=False
+    )
+    assert decision["temperature"] == expected["temperature"]
+    assert decision["validation"] == expected["validation"]
+
+
+def test_seeds_of_a_fold_must_have_the_same_images():
+    _, names, raw, _ = _seeds()
+    name = raw[2]["image"].iloc[0]
+    with pytest.raises(InputError, match=f"fold 0-seed1, val: image {name} is not in every"):
+        join_folds("val", [*raw[:2], raw[2][1:], raw[3]], names)
 
 
 def test_images_that_do_not_fit_are_named():

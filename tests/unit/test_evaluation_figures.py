@@ -24,6 +24,7 @@ from melanoma.evaluation.figures import (
 from melanoma.evaluation.report import evaluate
 from melanoma.files import read_json, write_table
 from melanoma.isic import CLASSES
+from melanoma.seeds import Run, runs
 from melanoma.training import bookkeeping
 
 
@@ -194,9 +195,10 @@ def test_panels_without_anything_to_show_say_why(tmp_path, drawn):
 
 def test_figures_that_are_not_defined_are_no_empty_grids(drawn):
     known = {"experiment": "fusion", "field": "age", "change": "hidden", "subset": "val"}
+    known |= {"interval_excludes_zero": False, "p_holm": np.nan, "seeds": 1}
     ends = dict.fromkeys(("low", "high", "difference_low", "difference_high"), np.nan)
     rows = [
-        known | ends | {"figure": name, "value": value, "difference": value, "beyond_noise": False}
+        known | ends | {"figure": name, "value": value, "difference": value}
         for name in comparison.FIGURES
         for value in (0.5 if name == "balanced_accuracy" else np.nan,)
     ]
@@ -310,7 +312,7 @@ def test_no_bar_of_a_histogram_is_cut(drawn):
 @pytest.mark.parametrize(("length", "memory"), [(5, 0), (1, 0), (1, 9000)])
 def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
     path = _history(tmp_path / "history.csv", length, 0, memory)
-    training.draw_history(training.join_histories([path]), "figure")
+    training.draw_history(training.join_histories({Run(0, 0): path}), "figure")
     drawn["figure"].draw_without_rendering()
     axes = drawn["figure"].axes
     for axis in (axes[3], axes[4], axes[5] if memory else axes[2]):
@@ -322,7 +324,10 @@ def test_epochs_are_named_below_every_column(tmp_path, drawn, length, memory):
 
 @pytest.mark.parametrize(("lengths", "memory"), [((5,), 0), ((1,), 9000), ((4, 6), 9000)])
 def test_training_curves(tmp_path, lengths, memory):
-    paths = [_history(tmp_path / f"{n}.csv", length, n, memory) for n, length in enumerate(lengths)]
+    paths = {
+        Run(n, n): _history(tmp_path / f"{n}.csv", length, n, memory)
+        for n, length in enumerate(lengths)
+    }
     figures.draw_training(paths, tmp_path / "out")
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "training_curves.csv",
@@ -331,22 +336,23 @@ def test_training_curves(tmp_path, lengths, memory):
     assert _is_figure(tmp_path / "out/training_curves.svg")
     table = pd.read_csv(tmp_path / "out/training_curves.csv")
     assert table.groupby("fold").size().tolist() == list(lengths)
+    assert (table["seed"] == table["fold"]).all()
 
 
 def test_stars_mark_the_epochs_that_the_models_are_from(tmp_path, drawn):
-    paths = [_history(tmp_path / f"{n}.csv", 5, n) for n in range(2)]
+    paths = {run: _history(tmp_path / f"{run.name}.csv", 5, run.seed) for run in runs(1, 2)}
     table = training.join_histories(paths)
     # Of equal scores training keeps the first.
     table["val_balanced_accuracy"] = [0.1, 0.5, 0.9, 0.9, 0.3, np.nan, 0.2, 0.4, 0.3, 0.6]
     training.draw_history(table, "figure")
     assert f"val_{bookkeeping.SCORE}" == best_epoch.SCORE
-    assert best_epoch.best_epochs(table) == {0: 2, 1: 4}
+    assert best_epoch.best_epochs(table) == {Run(0, 0): 2, Run(0, 1): 4}
     assert "best: epochs 2, 4" in drawn["figure"].get_supxlabel()
     lines = drawn["figure"].axes[1].lines
     stars = [(*line.get_xdata(), *line.get_ydata()) for line in lines if line.get_marker() == "*"]
     assert stars[:2] == [(2, 0.9), (4, 0.6)]
     assert not [line for line in drawn["figure"].axes[3].lines if line.get_marker() == "*"]
-    one = table[table["fold"] == 0]
+    one = table[table["seed"] == 0]
     assert best_epoch.best_text(one) == "best: epoch 2"
     assert best_epoch.best_text(one.assign(val_balanced_accuracy=np.nan)) == "best: none"
 
@@ -371,7 +377,6 @@ def test_comparison_pairs_the_experiments(tmp_path):
     same = table[table["experiment"] == "experiment_2"].set_index("figure")
     assert first["difference"].isna().all()
     np.testing.assert_allclose(worse["difference"], worse["value"] - first["value"])
-    assert worse.loc["balanced_accuracy", "beyond_noise"] is True
     assert (worse["difference_low"] <= worse["difference"]).all()
     # Equal predictions differ by nothing, as far as the lesions that are there can tell.
     assert (same["difference"] == 0).all()
@@ -381,7 +386,10 @@ def test_comparison_pairs_the_experiments(tmp_path):
     assert (reach[["accuracy", "macro_f1"]] < 0.5).all()
     # Where classes have two or three lesions, others might tell them apart.
     assert 0.5 < reach["balanced_accuracy"] < 1
-    assert not same["beyond_noise"].astype(bool).any()
+    # With one seed each, nothing tells an effect from its luck.
+    assert table[["interval_excludes_zero", "p", "p_holm"]].isna().all(axis=None)
+    assert (table["seeds"] == 1).all()
+    assert table[["single_model", "seed_deviation"]].isna().all(axis=None)
     width = worse["difference_high"] - worse["difference_low"]
     independent = np.hypot(first["high"] - first["low"], worse["high"] - worse["low"])
     assert width["accuracy"] < independent["accuracy"]

@@ -6,6 +6,7 @@ from melanoma.evaluation.intervals import (
     Spread,
     Support,
     count_groups,
+    difference_error,
     difference_interval,
     interval,
     of_cases,
@@ -135,6 +136,8 @@ def test_two_that_are_perfect_may_yet_differ():
     assert difference_interval(perfect, perfect) == pytest.approx((-reach, reach))
     nothing = Spread(0.5, None, np.zeros(0))
     assert difference_interval(perfect, nothing) is None
+    assert difference_error(perfect, nothing) is None
+    assert difference_error(perfect, perfect) == pytest.approx(reach / 1.96, rel=1e-4)
     # Resamples without the figure are left out of the correlation.
     gaps = Spread(0.5, (0.4, 0.6), np.array([0.4, np.nan, 0.6]))
     assert difference_interval(gaps, gaps) == pytest.approx((0.0, 0.0), abs=1e-7)

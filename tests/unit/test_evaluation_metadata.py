@@ -46,9 +46,9 @@ def test_figures_and_paired_differences(tmp_path):
     )
     same, worse = rows.loc[(HIDDEN, "age")], rows.loc[(HIDDEN, ALL_FIELDS)]
     assert same["difference_low"] <= same["difference"] == 0 <= same["difference_high"]
-    assert not same["beyond_noise"]
+    assert not same["interval_excludes_zero"]
     assert worse["difference_low"] < worse["difference"] < worse["difference_high"] < 0
-    assert worse["beyond_noise"]
+    assert worse["interval_excludes_zero"]
     assert pd.isna(rows.loc[(AS_IT_IS, ALL_FIELDS), "difference"])
     write_table(tmp_path / "metadata.csv", found)
     draw_metadata(pd.read_csv(tmp_path / "metadata.csv"), tmp_path / "a.svg")

@@ -70,11 +70,11 @@ def test_columns_of_intervals_become_one():
             "value": [1.0, 2.5],
             "low": [0.5, np.nan],
             "high": [1.5, np.nan],
-            "beyond_noise": [True, np.nan],
+            "interval_excludes_zero": [True, np.nan],
         }
     )
     shown = grid(table, {"class": "diagnosis"})
-    assert shown.headings == ("diagnosis", "support", "recall", "value", "beyond noise")
+    assert shown.headings == ("diagnosis", "support", "recall", "value", "interval excludes zero")
     texts = [[cell.text for cell in row] for row in shown.rows]
     assert texts == [
         ["MEL", "15", "0.500 (0.250 to 0.750)", "1.000 (0.500 to 1.500)", "yes"],

@@ -87,7 +87,7 @@ DECISION = SET | {
 
 def _evaluated(metrics=METRICS, folds=1, decision=DECISION, **overrides):
     experiment = config.parse({"experiments": {"fusion": overrides}}).experiment("fusion")
-    history = pd.DataFrame({"fold": range(folds), "epoch": range(4, 4 + folds)})
+    history = pd.DataFrame({"fold": range(folds), "seed": 0, "epoch": range(4, 4 + folds)})
     history["val_balanced_accuracy"] = 0.5
     return Evaluated(experiment, metrics, history, decision)
 
@@ -137,7 +137,7 @@ def test_sizes_are_told_for_one_and_for_several_folds():
     again = pd.concat([AUDIT, AUDIT.assign(fold="1")])
     assert "the first of 2 folds" in headline.sizes_text(_evaluated(), again)
     assert "5-6 epochs" in headline.training_text(config.Training(), _evaluated(folds=2).history)
-    once = pd.DataFrame({"fold": [0], "epoch": [0], "val_balanced_accuracy": [0.5]})
+    once = pd.DataFrame({"fold": [0], "seed": 0, "epoch": [0], "val_balanced_accuracy": [0.5]})
     assert headline.training_text(config.Training(), once).startswith("1 epoch of at most")
 
 
@@ -154,7 +154,7 @@ SHARES = [("BCN", "0.436754"), ("HAM", "0.482101"), ("none", "0.081146")]
 
 def test_the_epoch_of_the_model_is_told():
     history = pd.DataFrame(
-        {"fold": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
+        {"fold": 0, "seed": 0, "epoch": range(4), "val_balanced_accuracy": [0, 0.4, 0.9, 0.6]}
     )
     one = _evaluated()
     one = Evaluated(one.experiment, one.metrics, history, DECISION)
@@ -356,10 +356,14 @@ def test_provenance_is_headed_and_measured_in_words():
 
 
 @pytest.mark.parametrize(
-    ("attribution", "origin"),
-    [(notice.DRAWN_ATTRIBUTION, notice.DRAWN), ("Our own.", card.NOT_OFFICIAL)],
+    ("attribution", "origin", "compared", "said"),
+    [
+        (notice.DRAWN_ATTRIBUTION, notice.DRAWN, "fusion,1\nother,1\n", True),
+        ("Our own.", card.NOT_OFFICIAL, "fusion,3\nother,1\n", False),
+        ("Our own.", card.NOT_OFFICIAL, "fusion,1\n", False),
+    ],
 )
-def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
+def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin, compared, said):
     write_json(tmp_path / "metrics.json", METRICS)
     write_json(tmp_path / "decision.json", DECISION)
     write_json(tmp_path / "provenance.json", PROVENANCE)
@@ -373,7 +377,7 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
     (tmp_path / "checks.csv").write_text(f"{CHECKS}deletion,mean,0.5,0.6,16,0.1,0.02,0.18\n")
     (tmp_path / "evaluation").mkdir()
     (tmp_path / "evaluation/comparison.svg").write_text("<svg/>")
-    (tmp_path / "evaluation/comparison.csv").write_text("experiment\nfusion\n")
+    (tmp_path / "evaluation/comparison.csv").write_text(f"experiment,seeds\n{compared}")
     archive = tmp_path / "images.zip"
     with zipfile.ZipFile(archive, "w") as opened:
         opened.writestr("inner/ATTRIBUTION.txt", attribution)
@@ -400,6 +404,8 @@ def test_the_summary_is_written_from_the_files(tmp_path, attribution, origin):
         captions={page.caption: "Look." for page in plan.SUMMARY},
     )
     assert all("<h1>" in page.read_text() for page in pages)
+    why = "No difference is marked. There is one seed: the luck of a seed cannot be told from an"
+    assert (why in (tmp_path / "comparison.html").read_text()) is said
     written = (tmp_path / "MODEL_CARD.md").read_text()
     assert written.startswith("# Model card: fusion\n")
     assert "sooner than blurring random ones does" in written

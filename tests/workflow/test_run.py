@@ -1,6 +1,7 @@
 """A whole run on the micro configuration, and what a change of it would run again."""
 
 import json
+import re
 import shutil
 
 import pandas as pd
@@ -63,6 +64,23 @@ def test_a_changed_key_runs_again_what_it_touches(finished_run, change, must, mu
     jobs = set(planned(snakemake(finished_run, "-n", "--config", *change.split("; "))))
     assert must <= jobs
     assert not must_not & jobs
+
+
+def test_more_seeds_train_nothing_again_that_is_there(finished_run):
+    seeds = ("-n", "--config", "training={seeds: 3}")
+    result = snakemake(finished_run, *seeds)
+    trained = re.findall(r"Training (\w+), fold (\S+)", result.stdout + result.stderr)
+    more = [(name, f"0-seed{n}") for name in ("fusion", "metadata_only") for n in (1, 2)]
+    assert sorted(set(trained)) == more
+    jobs = planned(result)
+    assert not (IMAGES | {"split", "catalogue", "inspect", "sheets"}) & set(jobs)
+    assert {name: jobs[name] for name in ("train", "calibrate", "predict")} == {
+        "train": 4,
+        "calibrate": 4,
+        "predict": 8,
+    }
+    follows = {"combine": 2, "evaluate": 2, "compare": 1, "training_curves": 2, "summary": 1}
+    assert follows == {name: jobs[name] for name in follows}
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@ import time
 from pathlib import Path
 from shlex import quote
 
-from melanoma import cluster, messages, run_lock, sources, weights
+from melanoma import cluster, messages, run_lock, seeds, sources, weights
 from melanoma import config as settings
 from melanoma import code_version as versions
 from melanoma.errors import InputError
@@ -29,7 +29,10 @@ except InputError as error:
 
 SITE = cluster.Site.from_defaults(workflow.resource_settings.default_resources)
 MAIN = EXPERIMENTS[CONFIG.main_experiment]
-FOLDS = range(CONFIG.splits.folds)
+RUNS = {
+    name: seeds.runs(CONFIG.splits.folds, experiment.training.seeds)
+    for name, experiment in EXPERIMENTS.items()
+}
 SUBSETS = ["val", "test"] if CONFIG.splits.test_fraction else ["val"]
 EXPERIMENT_PAGES = plan.experiment_pages(SUBSETS)
 EXPLANATION_PAGES = plan.explanation_pages(SUBSETS[-1])
@@ -50,7 +53,8 @@ wildcard_constraints:
     hair_removal="lines|dullrazor|none",
     framing="crop|pad|stretch",
     size=r"\d+",
-    fold=r"\d+",
+    # Also of a further seed: see melanoma/seeds.py.
+    fold=seeds.PATTERN,
     shard=r"\d+",
     shards=r"\d+",
 
@@ -145,7 +149,8 @@ def get_weights(wildcards):
 
 def get_settings(wildcards):
     """The settings that decide an experiment's weights, as JSON; none that are only execution."""
-    return EXPERIMENTS[wildcards.experiment].result_settings()
+    run = seeds.parse(wildcards.get("fold", "0"))
+    return EXPERIMENTS[wildcards.experiment].result_settings(run.seed)
 
 
 def get_launcher(wildcards, resources):
@@ -205,9 +210,37 @@ def get_subset_catalogue(wildcards):
     return f"results/catalogue/{data_set}.csv"
 
 
-def of_folds(pattern):
-    """Input function: one file per fold of an experiment."""
-    return lambda wildcards: expand(pattern, fold=FOLDS, **wildcards)
+def of_runs(pattern):
+    """Input function: one file per fold and seed of an experiment."""
+    return lambda wildcards: files_of_runs(wildcards.experiment, pattern)
+
+
+def files_of_runs(experiment, pattern):
+    """One file per fold and seed of an experiment, those of the first seed first."""
+    names = [run.name for run in RUNS[experiment]]
+    return expand(pattern, experiment=experiment, fold=names)
+
+
+def get_runs(wildcards):
+    """The names of an experiment's trainings, in the order of `of_runs`."""
+    return [run.name for run in RUNS[wildcards.experiment]]
+
+
+def runs_with_seeds():
+    """The names of the trainings of each experiment that has several seeds."""
+    return {
+        name: [run.name for run in runs]
+        for name, runs in RUNS.items()
+        if EXPERIMENTS[name].training.seeds > 1
+    }
+
+
+def models_with_seeds():
+    """What each model of those experiments predicts where experiments are compared."""
+    pattern = f"results/predictions/{{experiment}}/fold{{fold}}/{SUBSETS[-1]}.csv"
+    return [
+        path for name in runs_with_seeds() for path in files_of_runs(name, pattern)
+    ]
 
 
 def tries(again, here=False):
@@ -297,11 +330,13 @@ def provenance_tables():
 def provenance_results():
     """What is made and used further, likewise."""
     return [
-        *expand(
-            "results/training/{experiment}/fold{fold}/{file}",
-            experiment=EXPERIMENTS,
-            fold=FOLDS,
-            file=["model.ckpt", "decision.json"],
+        *(
+            path
+            for name in EXPERIMENTS
+            for file in ("model.ckpt", "decision.json")
+            for path in files_of_runs(
+                name, f"results/training/{{experiment}}/fold{{fold}}/{file}"
+            )
         ),
         *expand(
             "results/predictions/{experiment}/{subset}{kind}.csv",

@@ -129,7 +129,7 @@ rule predict_changed:
 rule metadata:
     """What an experiment's figures lose without each metadata field, with intervals."""
     input:
-        predictions=of_folds(
+        predictions=of_runs(
             "results/predictions/{experiment}/fold{fold}/changed_metadata.npz"
         ),
         catalogue="results/catalogue/train.csv",
@@ -152,7 +152,7 @@ rule metadata:
             "melanoma.style",
         ),
         subset=SUBSETS[-1],
-        folds=len(FOLDS),
+        runs=get_runs,
         bootstrap=CONFIG.evaluation.bootstrap,
     message:
         "Telling what metadata are worth to {wildcards.experiment}"
@@ -163,7 +163,7 @@ rule metadata:
 rule training_curves:
     """Draw how every fold of an experiment was trained."""
     input:
-        of_folds("results/training/{experiment}/fold{fold}/history.csv"),
+        of_runs("results/training/{experiment}/fold{fold}/history.csv"),
     output:
         figure="results/evaluation/{experiment}/training_curves.svg",
         table="results/evaluation/{experiment}/training_curves.csv",
@@ -178,7 +178,7 @@ rule training_curves:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.evaluation.figures", "melanoma.style"),
-        folds=len(FOLDS),
+        runs=get_runs,
         folder=subpath(output.figure, parent=True),
     message:
         "Drawing the training curves of {wildcards.experiment}"
@@ -194,6 +194,7 @@ rule compare:
             experiment=EXPERIMENTS,
             subset=SUBSETS[-1],
         ),
+        models=models_with_seeds(),
         catalogue="results/catalogue/train.csv",
     output:
         "results/evaluation/comparison.csv",
@@ -207,8 +208,9 @@ rule compare:
     resources:
         **cluster.table_resources(),
     params:
-        code=code_version("melanoma.evaluation.compare"),
+        code=code_version("melanoma.evaluation.compare", "melanoma.evaluation.combine"),
         experiments=list(EXPERIMENTS),
+        runs=runs_with_seeds(),
         subset=SUBSETS[-1],
         bootstrap=CONFIG.evaluation.bootstrap,
     message:
@@ -250,11 +252,13 @@ rule provenance:
                 for e in EXPERIMENTS.values()
             }
         ),
-        restarts=expand(
-            "results/training/{experiment}/fold{fold}/restarts.csv",
-            experiment=EXPERIMENTS,
-            fold=FOLDS,
-        ),
+        restarts=[
+            path
+            for name in EXPERIMENTS
+            for path in files_of_runs(
+                name, "results/training/{experiment}/fold{fold}/restarts.csv"
+            )
+        ],
         results=provenance_results(),
     output:
         "results/provenance.json",

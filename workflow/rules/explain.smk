@@ -42,7 +42,7 @@ rule gradcam:
         method=CONFIG.gradcam.method,
         subset=SUBSETS[-1],
         # The models whose mean the predictions are.
-        folds=CONFIG.splits.folds if "test" in SUBSETS else 1,
+        folds=len(RUNS[MAIN.name]) if "test" in SUBSETS else 1,
         accelerator=lambda wildcards, resources: MAIN.training.accelerator,
     message:
         "Drawing where the main experiment looked"

@@ -27,15 +27,11 @@ rule match_official:
 rule official:
     """The main experiment on the official test set: submission, and score with intervals."""
     input:
-        official=expand(
-            "results/predictions/{experiment}/fold{fold}/official.csv",
-            experiment=MAIN.name,
-            fold=FOLDS,
+        official=files_of_runs(
+            MAIN.name, "results/predictions/{experiment}/fold{fold}/official.csv"
         ),
-        validation=expand(
-            "results/predictions/{experiment}/fold{fold}/val.csv",
-            experiment=MAIN.name,
-            fold=FOLDS,
+        validation=files_of_runs(
+            MAIN.name, "results/predictions/{experiment}/fold{fold}/val.csv"
         ),
         catalogue="results/catalogue/test.csv",
         training="results/catalogue/train.csv",
@@ -73,7 +69,7 @@ rule official:
         matched=CONFIG.evaluation.match_official,
         ood=CONFIG.evaluation.ood,
         bootstrap=CONFIG.evaluation.bootstrap,
-        folds=len(FOLDS),
+        runs=[run.name for run in RUNS[MAIN.name]],
     message:
         "Scoring the official test set"
     script:

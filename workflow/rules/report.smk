@@ -130,10 +130,8 @@ rule summary:
         execution=lambda wildcards, resources: [
             e.execution_settings() for e in EXPERIMENTS.values()
         ],
-        models=expand(
-            "results/training/{experiment}/fold{fold}/model.ckpt",
-            experiment=MAIN.name,
-            fold=FOLDS,
+        models=files_of_runs(
+            MAIN.name, "results/training/{experiment}/fold{fold}/model.ckpt"
         ),
         captions=get_captions(plan.SUMMARY),
         results=subpath(output.card, parent=True),

@@ -108,15 +108,15 @@ rule combine:
     """Join the folds, out-of-fold on validation and their mean elsewhere, with their decision."""
     input:
         **{
-            subset: of_folds(
+            subset: of_runs(
                 f"results/predictions/{{experiment}}/fold{{fold}}/{subset}.csv"
             )
             for subset in SUBSETS
         },
         # Not read: asked for, so that no decision of an earlier training is left beside a model.
-        own=of_folds("results/training/{experiment}/fold{fold}/decision.json"),
+        own=of_runs("results/training/{experiment}/fold{fold}/decision.json"),
         # Ancient: the decision names them, and what they say is in the predictions.
-        models=ancient(of_folds("results/training/{experiment}/fold{fold}/model.ckpt")),
+        models=ancient(of_runs("results/training/{experiment}/fold{fold}/model.ckpt")),
         catalogue="results/catalogue/train.csv",
         splits="results/splits.csv",
     output:
@@ -139,7 +139,7 @@ rule combine:
         code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
         settings=get_settings,
         subsets=SUBSETS,
-        folds=len(FOLDS),
+        runs=get_runs,
         tta=CONFIG.evaluation.tta,
     message:
         "Combining the folds of {wildcards.experiment}"
@@ -148,9 +148,9 @@ rule combine:
 
 
 rule combine_official:
-    """The mean of the folds on the official test set; raw, and calibrated by their decision."""
+    """The mean of all models on the official test set; raw, and calibrated by their decision."""
     input:
-        predictions=of_folds("results/predictions/{experiment}/fold{fold}/official.csv"),
+        predictions=of_runs("results/predictions/{experiment}/fold{fold}/official.csv"),
         decision="results/predictions/{experiment}/decision.json",
     output:
         raw="results/predictions/{experiment}/official.csv",
@@ -166,7 +166,7 @@ rule combine_official:
         **cluster.table_resources(),
     params:
         code=code_version("melanoma.evaluation.combine", "melanoma.evaluation.tables"),
-        folds=len(FOLDS),
+        runs=get_runs,
     message:
         "Combining the folds of {wildcards.experiment} on the official test set"
     script:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +11,7 @@ from melanoma.evaluation.figures import calibrated, classes, comparison, curves,
 from melanoma.evaluation.figures.official import draw_official
 from melanoma.evaluation.outputs import NEEDED, read_numbers
 from melanoma.files import read_json, write_table
+from melanoma.seeds import Run
 
 __all__ = (
     "draw",
@@ -59,11 +60,11 @@ def draw(numbers: Path, output: Path, subsets: Sequence[str]) -> None:
     groups.draw_subgroups(table("subgroups.csv"), metrics, output / "subgroups.svg", subset=last)
 
 
-def draw_training(histories: Sequence[Path], output: Path) -> None:
-    """Draw the training curves of all folds.
+def draw_training(histories: Mapping[Run, Path], output: Path) -> None:
+    """Draw the training curves of all folds and seeds.
 
     Args:
-        histories: history.csv of fold 0, 1, ...
+        histories: history.csv of each training.
         output: folder that gets training_curves.svg and training_curves.csv.
     """
     table = training.join_histories(histories)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
+from melanoma.evaluation.averages import LEVEL
+from melanoma.evaluation.comparison_table import ONE_SEED, several_seeds
 from melanoma.evaluation.figures import parts
 
 FIGURES = ("balanced_accuracy", "macro_auroc", "melanoma_auroc", "melanoma_sensitivity")
@@ -34,7 +37,8 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
             _values(axes[column], rows, figure_name)
             if several:
                 below = axes[len(FIGURES) + column]
-                differences(below, rows.iloc[1:])
+                marked = (rows["p_holm"] < 1.0 - LEVEL).to_list()
+                differences(below, rows.iloc[1:], marked[1:])
                 parts.note_if_empty(below, rows.iloc[1:], "difference")
         parts.rows_axis(axes[0], names, [float(place) for place in range(len(names))])
         if several:
@@ -44,10 +48,22 @@ def draw_comparison(table: pd.DataFrame, path: Path) -> None:
         subset = str(table["subset"].iloc[0])
         figure.supxlabel(
             f"{parts.SUBSETS.get(subset, subset)}; {parts.INTERVAL_NOTE}, the same lesions for all;"
-            "\nhollow: no interval, or one of a difference that contains zero",
+            f"\n{_note(table)}",
             fontsize=11,
         )
     style.save_figure(figure, path)
+
+
+def _note(table: pd.DataFrame) -> str:
+    """What a hollow dot means."""
+    if table["experiment"].nunique() < 2:
+        return "hollow: no interval"
+    if not several_seeds(table):
+        return f"hollow: no interval, and all differences; {ONE_SEED}"
+    return (
+        "hollow: no interval, and all differences but those in balanced accuracy with "
+        f"p below {1.0 - LEVEL:.2f} after Holm's correction"
+    )
 
 
 def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
@@ -62,16 +78,17 @@ def _values(axis: Axes, rows: pd.DataFrame, name: str) -> None:
     parts.note_if_empty(axis, table, name)
 
 
-def differences(axis: Axes, rows: pd.DataFrame) -> None:
-    """Differences with their intervals, one a row from 0 up; open dots where zero lies in one.
+def differences(axis: Axes, rows: pd.DataFrame, filled: Sequence[bool]) -> None:
+    """Differences with their intervals, one a row from 0 up.
 
     Args:
         axis: to draw in.
-        rows: difference, difference_low, difference_high and beyond_noise.
+        rows: difference, difference_low and difference_high.
+        filled: which have a filled dot and no hollow one.
     """
     axis.tick_params(axis="y", length=0)
     axis.axvline(0, color=style.INK, linewidth=1.2)
-    for place, (_, row) in enumerate(rows.iterrows()):
+    for place, ((_, row), mark) in enumerate(zip(rows.iterrows(), filled, strict=True)):
         colour = style.SERIES_COLOURS[1]
         ends = [row["difference_low"], row["difference_high"]]
         axis.plot(ends, [place, place], color=colour, solid_capstyle="round")
@@ -81,7 +98,7 @@ def differences(axis: Axes, rows: pd.DataFrame) -> None:
             "o",
             color=colour,
             markersize=7,
-            markerfacecolor=colour if str(row["beyond_noise"]) == "True" else "white",
+            markerfacecolor=colour if mark else "white",
         )
     columns = ["difference", "difference_low", "difference_high"]
     values = np.abs(rows[columns].to_numpy(np.float64))

@@ -29,7 +29,10 @@ def draw_metadata(table: pd.DataFrame, path: Path) -> None:
     with style.styled():
         for axis, name in zip(axes, FIGURES, strict=True):
             own = table[table["figure"] == name]
-            differences(axis, own[own["difference"].notna()])
+            shown = own[own["difference"].notna()]
+            differences(
+                axis, shown, [str(out) == "True" for out in shown["interval_excludes_zero"]]
+            )
             whole = own[own["difference"].isna()]["value"]
             start = f" ({whole.iloc[0]:.3f})" if len(whole) and whole.notna().all() else ""
             axis.set_title(f"{parts.name_of(name)}{start}")

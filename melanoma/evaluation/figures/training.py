@@ -1,8 +1,8 @@
-"""Training curves of all folds."""
+"""Training curves of all folds and seeds."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -10,8 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from melanoma import style
-from melanoma.evaluation.best_epoch import best_epochs, best_text
+from melanoma.evaluation.best_epoch import TRAINING, best_epochs, best_text
 from melanoma.evaluation.figures import parts
+from melanoma.seeds import Run
 
 _PANELS = (
     ("Loss", ("train_loss", "val_loss")),
@@ -34,16 +35,17 @@ _NAMES = {
 }
 
 
-def join_histories(histories: Sequence[Path]) -> pd.DataFrame:
-    """The folds' histories one below the other, with a column fold in front.
+def join_histories(histories: Mapping[Run, Path]) -> pd.DataFrame:
+    """The trainings' histories one below the other, with columns fold and seed in front.
 
     Args:
-        histories: history.csv of fold 0, 1, ...
+        histories: history.csv of each training.
     """
     tables = []
-    for fold, path in enumerate(histories):
+    for run, path in histories.items():
         table = pd.read_csv(path)
-        table.insert(0, "fold", fold)
+        for place, (name, number) in enumerate(zip(TRAINING, run, strict=True)):
+            table.insert(place, name, number)
         tables.append(table)
     return pd.concat(tables, ignore_index=True)
 
@@ -84,8 +86,8 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
         if first == last:
             axes[0].set_xlim(first - 0.5, last + 0.5)
             axes[0].set_xticks([first])
-        folds = table["fold"].nunique()
-        note = f"; one line for each of {folds} folds" if folds > 1 else ""
+        count = table.groupby(list(TRAINING)).ngroups
+        note = f"; one line for each of {count} trainings" if count > 1 else ""
         figure.supxlabel(
             f"epoch, from 0{note}; dotted: the backbone starts to learn; "
             f"star: what model.ckpt is from ({best_text(table)})",
@@ -96,8 +98,9 @@ def draw_history(table: pd.DataFrame, path: Path) -> None:
 
 def _lines(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
     label = _NAMES.get(column)
-    several = table["fold"].nunique() > 1
-    for _, rows in table.groupby("fold", sort=True):
+    trainings = table.groupby(list(TRAINING), sort=True)
+    several = trainings.ngroups > 1
+    for _, rows in trainings:
         # A learning rate of zero has no place on a log scale: the stem's while it is frozen.
         values = rows[column].where(rows[column] > 0) if column.startswith("lr_") else rows[column]
         axis.plot(
@@ -113,11 +116,12 @@ def _lines(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
 
 
 def _mark_best(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> None:
-    """A star where each fold's model is from, on lines of the validation."""
+    """A star where each model is from, on lines of the validation."""
     if not column.startswith("val_"):
         return
-    for fold, epoch in best_epochs(table).items():
-        row = table[(table["fold"] == fold) & (table["epoch"] == epoch)]
+    for run, epoch in best_epochs(table).items():
+        own = (table["fold"] == run.fold) & (table["seed"] == run.seed)
+        row = table[own & (table["epoch"] == epoch)]
         axis.plot(
             row["epoch"],
             row[column],
@@ -131,8 +135,8 @@ def _mark_best(axis: Axes, table: pd.DataFrame, column: str, colour: str) -> Non
 
 
 def _stages(axis: Axes, table: pd.DataFrame) -> None:
-    """Mark the epochs in which fold 0 changes to another stage."""
-    first = table[table["fold"] == 0]
+    """Mark the epochs in which the first training changes to another stage."""
+    first = table[(table["fold"] == 0) & (table["seed"] == 0)]
     begins = first["epoch"][first["stage"] != first["stage"].shift()].iloc[1:]
     for epoch in begins:
         axis.axvline(epoch - 0.5, color=style.MUTED, linestyle=":", linewidth=1.5)
