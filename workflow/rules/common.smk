@@ -238,9 +238,7 @@ def runs_with_seeds():
 def models_with_seeds():
     """What each model of those experiments predicts where experiments are compared."""
     pattern = f"results/predictions/{{experiment}}/fold{{fold}}/{SUBSETS[-1]}.csv"
-    return [
-        path for name in runs_with_seeds() for path in files_of_runs(name, pattern)
-    ]
+    return [path for name in runs_with_seeds() for path in files_of_runs(name, pattern)]
 
 
 def tries(again, here=False):
