@@ -11,7 +11,7 @@ import pytest
 from image_examples import cut_and_closed
 from PIL import Image
 
-from melanoma import jpeg
+from melanoma import duplicates, jpeg
 from melanoma.catalogue import COLUMNS, read_catalogue, write_catalogue
 from melanoma.cataloguing import build_catalogue
 from melanoma.errors import InputError
@@ -437,6 +437,39 @@ def test_no_usable_image_at_all(official):
     official.lesions = dict.fromkeys(official.images, "")
     with pytest.raises(InputError, match="no row has a usable image"):
         official.build()
+
+
+def copies(official, qualities):
+    """The first images become one, saved at several qualities; all nevi."""
+    pixels = picture(0, 240, 180)
+    names = list(official.images)[: len(qualities)]
+    for image, quality in zip(names, qualities, strict=True):
+        official.images[image] = encode(pixels, cv2.IMWRITE_JPEG_QUALITY, quality)
+        official.truth[image] = "NV"
+    return names
+
+
+def test_the_search_for_near_duplicates_can_be_left_out(official):
+    names = copies(official, (95, 90, 85))
+    joined = official.build().table.set_index("image")["group"]
+    assert joined[names].nunique() == 1
+    catalogue = official.build(near_duplicates=False)
+    assert catalogue.duplicates.empty
+    assert list(catalogue.duplicates) == list(official.build().duplicates)
+    assert (catalogue.table["group"] == catalogue.table["lesion_id"]).all()
+
+
+def test_links_of_a_group_out_of_proportion_are_cut_and_noted(official, monkeypatch, caplog):
+    names = copies(official, (95, 90, 85, 80))
+    monkeypatch.setattr(duplicates, "LARGEST_GROUP", 2)
+    catalogue = official.build()
+    groups = catalogue.table.set_index("image")["group"]
+    assert groups[names].value_counts().max() == 2
+    errors = catalogue.audit[catalogue.audit["severity"] == "error"]
+    assert 0 < len(errors) < len(catalogue.duplicates) == 6
+    assert set(errors["image"]) <= set(names)
+    assert errors["message"].str.contains("would tie more than 2 lesions into one group").all()
+    assert "not joined" in caplog.text
 
 
 def test_near_duplicates_share_a_group_and_label_noise_is_noted(official):
