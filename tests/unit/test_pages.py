@@ -351,3 +351,10 @@ def test_a_large_bitmap_becomes_smaller(tmp_path):
     assert (large.media_type, large.name) == ("image/jpeg", "large.jpg")
     assert len(large.data) < (tmp_path / "large.png").stat().st_size
     assert small.data == (tmp_path / "small.png").read_bytes()
+
+
+@pytest.mark.parametrize("matched", [True, False])
+def test_the_official_page_tells_of_matches_where_they_were_looked_for(matched):
+    tables = plan.official_page(matched=matched).tables
+    assert ("catalogue/official_matches.csv" in tables) == matched
+    assert "official/scores.csv" in tables
