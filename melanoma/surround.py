@@ -15,17 +15,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from melanoma.round_field import (
+    DARK,
+    SKIPPED,
+    Ellipse,
+    Floats,
+    find_round_field,
+    places_along,
+)
+
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
-_Floats = NDArray[np.float64]
-_Insets = tuple[int, int, int, int]
-"""Pixels cut off at the left, top, right and bottom."""
 
 SIDE = 64
 """Short side, in pixels, at which the surround is looked for."""
@@ -37,9 +42,6 @@ over a few per cent, and some have a line of their own colour."""
 # Levels are grey, of 255; lengths are pixels at a short side of `SIDE`. Chosen on real photographs
 # with a round field, on real ones under real masks of such fields, and on 5,920 of which few have a
 # surround; see docs/benchmarks.md, near-duplicates.
-
-_SKIPPED = 1
-"""Outermost lines that are not looked at: some pictures end in a light line on the black."""
 
 _CORNER, _GRID, _LINE = 4, 8, 20
 """Pixels looked at first: of each corner's tip, along each side of a grid, of each line."""
@@ -55,9 +57,6 @@ _TIP = 2
 
 _NOISY = {True: 12, False: 6}
 """Difference of most of them, at most, where the line may be a bar's, black or white or not."""
-
-_PATCH = 4
-"""Side of the corners whose mean level is the surround's."""
 
 _BLACK, _WHITE = 16, 247
 """Levels up to, and from, which bars are taken for black or white."""
@@ -76,48 +75,6 @@ _NEXT = slice(1, 4)
 _NARROW = 0.25
 """Least share of width and height that bars leave: a narrower stripe is no photograph."""
 
-_CONTRAST = 50
-"""Least difference between the brightest tenth of a picture and its darkest corner."""
-
-_DARKEST_SHARE = 0.45
-"""Greatest level of a dark corner, as a share of the brightest tenth's."""
-
-_EDGE = 0.25
-"""Where the edge lies between the levels of surround and field: low, since lesions are dark too."""
-
-_LEAST_AREA = 0.003
-"""Least share of the frame that is surround."""
-
-_OFF = 1.25
-"""Greatest distance of a point of the edge from the circle."""
-
-_ON = 0.7
-"""Least share of the edge that lies on the circle: lesions that reach it, and glare, do not."""
-
-_LEAST_POINTS = 8
-
-_CENTRE = (0.2, 0.8)
-"""Where the circle's centre may lie, as a share of width and height."""
-
-_RADIUS = (0.2, 0.62)
-"""Least radius, as a share of the short side, and greatest, as a share of the diagonal."""
-
-_SQUASHED = 1.6
-"""Greatest ratio of an ellipse's radii."""
-
-_DARK = 0.35
-"""Greatest level of the surround, as a share of the brightest tenth's: vignetting is brighter."""
-
-_ALL = 0.9
-"""Least share of the surround that is as dark."""
-
-_SOME_DARK = 0.5
-"""Least share that is, of all that is darker than the edge."""
-
-_STEP = 0.3
-"""Least difference of the levels inside and outside the edge, as a share of the contrast."""
-
-
 _FINE = 256
 """Side of the grid on which a field's share is counted."""
 
@@ -126,18 +83,6 @@ _COARSE = 16
 
 _SOME = 4.0
 """Least mean of a mask's values, of 255, around a coarse pixel that is filled from there."""
-
-
-class _Ellipse(NamedTuple):
-    x: float
-    y: float
-    across: float
-    down: float
-
-    def beyond(self, x: _Floats, y: _Floats) -> _Floats:
-        """How far points lie outside, in pixels; exact for a circle."""
-        away = np.hypot((x - self.x) / self.across, (y - self.y) / self.down)
-        return np.asarray((away - 1) * np.sqrt(self.across * self.down), np.float64)
 
 
 @dataclass(frozen=True)
@@ -172,22 +117,18 @@ class Field:
             bool [height, width]. Where the field ends at the frame, nothing is left out there.
         """
         rim = margin * min(height, width)
-        x, y = _places(width) + 0.5, _places(height) + 0.5
+        x, y = places_along(width) + 0.5, places_along(height) + 0.5
         columns = _between(x / width, self.left, self.right, rim / width)
         rows = _between(y / height, self.top, self.bottom, rim / height)
         mask = rows[:, None] & columns
         if self.ellipse is not None:
             cx, cy, across, down = self.ellipse
-            round_field = _Ellipse(cx * width, cy * height, across * width, down * height)
+            round_field = Ellipse(cx * width, cy * height, across * width, down * height)
             mask &= round_field.beyond(x, y[:, None]) <= -rim
         return mask
 
 
-def _places(length: int) -> _Floats:
-    return np.arange(length, dtype=np.float64)
-
-
-def _between(places: _Floats, low: float, high: float, rim: float) -> Mask:
+def _between(places: Floats, low: float, high: float, rim: float) -> Mask:
     """Which places lie between two bars and their rims; there is no rim where there is no bar."""
     least = low + rim if low > 0 else 0.0
     most = high - rim if high < 1 else 1.0
@@ -217,7 +158,7 @@ def find_field(pixels: Pixels) -> Field | None:
         return None
     if width - left - right < _NARROW * width or height - top - bottom < _NARROW * height:
         return None
-    found = _round_field(grey[top : height - bottom, left : width - right])
+    found = find_round_field(grey[top : height - bottom, left : width - right])
     if found is None and not bars:
         return None
     ellipse = None
@@ -228,7 +169,7 @@ def find_field(pixels: Pixels) -> Field | None:
         )
         # A round field's own bars are counted in what is left by those of another colour.
         x, y = ellipse.x + left - inner[0] + 0.5, ellipse.y + top - inner[1] + 0.5
-        ellipse = _Ellipse(x / width, y / height, ellipse.across / width, ellipse.down / height)
+        ellipse = Ellipse(x / width, y / height, ellipse.across / width, ellipse.down / height)
     return Field(left / width, top / height, 1 - right / width, 1 - bottom / height, ellipse)
 
 
@@ -241,7 +182,7 @@ def _samples(height: int, width: int, channels: int) -> NDArray[np.intp]:
     second, green, is taken.
     """
     unit = min(height, width) / SIDE
-    near, far = (_SKIPPED + 0.5) * unit, (_SKIPPED + _TIP - 0.5) * unit
+    near, far = (SKIPPED + 0.5) * unit, (SKIPPED + _TIP - 0.5) * unit
     ends = [(near, far), (-far - 1, -near - 1)]
     places = [(y, x) for high in ends for wide in ends for y in high for x in wide]
     along = [(place + 0.5) / _GRID for place in range(_GRID)]
@@ -262,7 +203,7 @@ def _may_have(pixels: Pixels) -> tuple[bool, bool]:
     channels = 1 if pixels.ndim == 2 else 3
     values = pixels.reshape(-1).take(_samples(height, width, channels)).tobytes()
     grid, lines = 4 * _CORNER, 4 * _CORNER + _GRID * _GRID
-    dark = _CORNER * (_DARK * max(values[grid:lines]) + _ROOM)
+    dark = _CORNER * (DARK * max(values[grid:lines]) + _ROOM)
     corners = (values[start : start + _CORNER] for start in range(0, grid, _CORNER))
     sides = (values[start : start + _LINE] for start in range(lines, len(values), _LINE))
     return any(sum(corner) <= dark for corner in corners), any(map(_looks_even, sides))
@@ -304,170 +245,20 @@ def _bars(grey: Pixels) -> tuple[int, int]:
 
 
 def _bar(grey: Pixels) -> int:
-    level = int(np.partition(grey[_SKIPPED], len(grey[0]) // 2)[len(grey[0]) // 2])
+    level = int(np.partition(grey[SKIPPED], len(grey[0]) // 2)[len(grey[0]) // 2])
     extreme = level <= _BLACK or level >= _WHITE
     few, even = grey.shape[1] // 20, _EVEN[extreme]
-    if np.count_nonzero(cv2.absdiff(grey[_SKIPPED], float(level)) > even) > few:
+    if np.count_nonzero(cv2.absdiff(grey[SKIPPED], float(level)) > even) > few:
         return 0
     half = cv2.absdiff(grey[: len(grey) // 2], float(level))
     # What may differ: a scale, letters.
-    other = np.count_nonzero(half[_SKIPPED:] > even, axis=1) > few
+    other = np.count_nonzero(half[SKIPPED:] > even, axis=1) > few
     if not other.any():
         return 0
-    bar = _SKIPPED + int(np.argmax(other))
+    bar = SKIPPED + int(np.argmax(other))
     after = half[bar + _NEXT.start : bar + _NEXT.stop]
     steps = np.count_nonzero(after > _BAR_STEP[extreme], axis=1)
     return bar if (steps >= _MOSTLY * grey.shape[1]).any() else 0
-
-
-def _round_field(grey: Pixels) -> tuple[_Ellipse, _Insets] | None:
-    """The round field on dark within a picture without bars, and where it is cut off."""
-    height, width = grey.shape
-    if min(height, width) < SIDE // 3:
-        return None
-    body = grey[_SKIPPED:-_SKIPPED, _SKIPPED:-_SKIPPED]
-    ends = slice(None, _PATCH), slice(-_PATCH, None)
-    corners = [body[rows, columns].tobytes() for rows in ends for columns in ends]
-    dark = min(sum(corner) / len(corner) for corner in corners)
-    tenth = grey.size // 10
-    least = max(dark + _CONTRAST, dark / _DARKEST_SHARE)
-    if np.count_nonzero(grey >= least) < tenth:
-        return None
-    bright = float(np.partition(grey, grey.size - tenth, axis=None)[grey.size - tenth])
-    contrast = bright - dark
-    region = _at_corners(body < dark + _EDGE * contrast)
-    if region is None or np.mean(body[region] <= _DARK * bright) < _SOME_DARK:
-        return None
-    edge = _edge(region)
-    if edge is None:
-        return None
-    x, y = (places + _SKIPPED for places in edge)
-    found = _cut_circle(x, y, height, width)
-    if found is None or not _parts(grey, *found, level=_DARK * bright, step=_STEP * contrast):
-        return None
-    return found
-
-
-def _cut_circle(x: _Floats, y: _Floats, height: int, width: int) -> tuple[_Ellipse, _Insets] | None:
-    """The ellipse on which an edge lies, but for straight parts at its sides."""
-    if len(x) < _LEAST_POINTS:
-        return None
-    near = (x - x.min(), y - y.min(), x.max() - x, y.max() - y)
-    cuts = (int(x.min()), int(y.min()), width - 1 - int(x.max()), height - 1 - int(y.max()))
-    for sides in ((), (1, 3), (0, 2), (0, 1, 2, 3)):
-        kept = np.ones(len(x), np.bool_)
-        for side in sides:
-            kept &= near[side] > _OFF
-        ellipse = _fit(x[kept], y[kept], height, width)
-        if ellipse is not None:
-            left, top, right, bottom = (
-                cut if side in sides and cut > _SKIPPED else 0 for side, cut in enumerate(cuts)
-            )
-            return ellipse, (left, top, right, bottom)
-    return None
-
-
-def _at_corners(dark: Mask) -> Mask | None:
-    """What is dark and reaches a corner: bool [h, w], or None where too little is."""
-    if np.count_nonzero(dark) < _LEAST_AREA * dark.size:
-        return None
-    count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
-    chosen = np.zeros(count, np.bool_)
-    for y in (0, -1):
-        for x in (0, -1):
-            chosen[label[y, x]] |= dark[y, x]
-    return chosen[label] if chosen.any() else None
-
-
-def _edge(region: Mask) -> tuple[_Floats, _Floats] | None:
-    """Points of the field's edge, off the frame: x and y, or None where next to all is field.
-
-    Args:
-        region: bool [h, w], what is dark around the field.
-    """
-    rest = (~region).view(np.uint8)
-    rest = cv2.morphologyEx(rest, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
-    contours, _ = cv2.findContours(rest, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    if not contours:
-        return None
-    contour = max(contours, key=cv2.contourArea)
-    hull = cv2.convexHull(contour)
-    convex = np.zeros(rest.shape, np.uint8)
-    cv2.fillConvexPoly(convex, hull, 1)
-    if 1 - float(convex.mean()) < _LEAST_AREA:
-        return None
-    outline, _ = cv2.findContours(convex, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    points = outline[0][:, 0]
-    high, wide = rest.shape
-    x, y = points[:, 0], points[:, 1]
-    # The hull spans over bays, such as lesions that reach the edge: it is no edge there.
-    free = (x > 0) & (x < wide - 1) & (y > 0) & (y < high - 1) & (rest[y, x] > 0)
-    return x[free].astype(np.float64), y[free].astype(np.float64)
-
-
-def _fit(x: _Floats, y: _Floats, height: int, width: int) -> _Ellipse | None:
-    """The circle, else the upright ellipse, on which most points lie; its edge at their outside."""
-    for axes in (1, 2):
-        kept = np.ones(len(x), np.bool_)
-        ellipse = None
-        for _ in range(4):
-            if np.count_nonzero(kept) < _LEAST_POINTS:
-                return None
-            ellipse = _least_squares(x[kept], y[kept], axes)
-            if ellipse is None:
-                break
-            kept = np.abs(ellipse.beyond(x, y)) <= _OFF
-        if ellipse is not None and kept.mean() >= _ON and _plausible(ellipse, height, width):
-            return ellipse._replace(across=ellipse.across + 0.5, down=ellipse.down + 0.5)
-    return None
-
-
-def _least_squares(x: _Floats, y: _Floats, axes: int) -> _Ellipse | None:
-    """Circle (axes 1) or upright ellipse (2) by algebraic least squares (Kasa 1976)."""
-    columns = [x, y, np.ones_like(x)] + ([y * y] if axes == 2 else [])
-    target = x * x + (y * y if axes == 1 else 0)
-    matrix = np.stack(columns)
-    try:
-        solution = np.linalg.solve(matrix @ matrix.T, matrix @ target)
-    except np.linalg.LinAlgError:
-        return None  # points on a line
-    squash = 1.0 if axes == 1 else -float(solution[3])
-    if not _SQUASHED**-2 <= squash <= _SQUASHED**2:
-        return None
-    cx, cy = float(solution[0]) / 2, float(solution[1]) / (2 * squash)
-    square = float(solution[2]) + cx * cx + squash * cy * cy
-    if square <= 0:
-        return None
-    return _Ellipse(cx, cy, square**0.5, (square / squash) ** 0.5)
-
-
-def _plausible(ellipse: _Ellipse, height: int, width: int) -> bool:
-    """Whether it lies as fields do: not the outline of a limb, nor a spot in the middle."""
-    low, high = _CENTRE
-    least = _RADIUS[0] * min(height, width)
-    most = _RADIUS[1] * float(np.hypot(height, width))
-    return (
-        low * width < ellipse.x < high * width
-        and low * height < ellipse.y < high * height
-        and least < min(ellipse.across, ellipse.down)
-        and max(ellipse.across, ellipse.down) < most
-    )
-
-
-def _parts(grey: Pixels, ellipse: _Ellipse, insets: _Insets, *, level: float, step: float) -> bool:
-    """Whether it is dark all around the field and clearly brighter inside."""
-    height, width = grey.shape
-    x, y = _places(width), _places(height)[:, None]
-    beyond = ellipse.beyond(x, y)
-    for inset, away in zip(insets, (x, y, width - 1 - x, height - 1 - y), strict=True):
-        if inset:
-            beyond = np.maximum(beyond, inset - away)
-    outside, inside = grey[beyond > 1], grey[(beyond < -3) & (beyond > -8)]
-    if len(outside) < _LEAST_POINTS or not len(inside):
-        return False
-    if np.mean(outside <= level) < _ALL:
-        return False
-    return bool(np.median(inside) - np.median(outside) >= step)
 
 
 def off_black_corners(rgb: Pixels) -> Mask | None:
