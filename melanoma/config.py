@@ -342,7 +342,8 @@ class Experiment(_Section):
         """
         try:
             values, how = json.loads(result), json.loads(execution)
-            values["training"] = values["training"] | how
+            # Where nothing is said of how it was computed, one process is what any batch fits.
+            values["training"] = {"nodes": 1, "gpus_per_node": 1} | values["training"] | how
         except (ValueError, TypeError, KeyError) as error:
             raise InputError(f"experiment settings are not the expected JSON: {error}") from None
         return build(cls, values, "experiment")

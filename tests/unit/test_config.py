@@ -211,3 +211,11 @@ def test_schema_refuses_unknown_keys_at_every_level():
     whole = schema()
     assert whole["additionalProperties"] is False
     assert all(part["additionalProperties"] is False for part in whole["$defs"].values())
+
+
+def test_settings_that_decide_results_are_read_back_whatever_the_batch():
+    training = {"batch_size": 2, "gpus_per_node": 1}
+    experiment = config.Config(training=training).experiment("fusion")
+    read = config.Experiment.from_settings(experiment.result_settings())
+    assert read.result_settings() == experiment.result_settings()
+    assert read.training.batch_size == 2
