@@ -77,7 +77,7 @@ def _catalogue() -> pd.DataFrame:
     lesions = [f"HAM_{number:07d}" for number in range(12)]
     members = [f"in/{image}.jpg" for image in IMAGES]
     texts = [IMAGES, lesions, lesions, DIAGNOSES, [50.0] * 12, ["male"] * 12, ["head/neck"] * 12]
-    numbers = [[600] * 12, [450] * 12, [1000] * 12, ["00000000"] * 12, ["ab"] * 12]
+    numbers = [[600] * 12, [450] * 12, [1000] * 12, ["00000000"] * 12, ["ab"] * 12, [0.0] * 12]
     columns = [*texts, ["HAM"] * 12, members, *numbers]
     return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))
 
