@@ -15,6 +15,7 @@ is the strongest there is: such a surround is left out, the field faded out towa
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cache
 from typing import TypeVar
 
 import cv2
@@ -147,6 +148,7 @@ def _faded(square: Pixels, field: Field) -> Floats:
     return np.asarray(cv2.resize(faded, size, interpolation=cv2.INTER_AREA), np.float32)
 
 
+@cache
 def _weights() -> Floats:
     frequency = np.arange(SIDE, dtype=np.float32)
     return np.asarray(np.hypot(frequency[:, None], frequency[None]) ** _POWER, np.float32)

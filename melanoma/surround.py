@@ -75,7 +75,7 @@ _NEXT = slice(1, 4)
 _NARROW = 0.25
 """Least share of width and height that bars leave: a narrower stripe is no photograph."""
 
-_FINE = 256
+_FINE = 64
 """Side of the grid on which a field's share is counted."""
 
 _COARSE = 16
