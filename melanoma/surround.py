@@ -123,8 +123,10 @@ class Field:
         mask = rows[:, None] & columns
         if self.ellipse is not None:
             cx, cy, across, down = self.ellipse
-            round_field = Ellipse(cx * width, cy * height, across * width, down * height)
-            mask &= round_field.beyond(x, y[:, None]) <= -rim
+            # A square root of each pixel would cost more than finding the field.
+            reach = max(0.0, 1 - rim / float(np.sqrt(across * width * down * height)))
+            right, below = (x / width - cx) / across, (y / height - cy) / down
+            mask &= np.square(right) + np.square(below)[:, None] <= reach * reach
         return mask
 
 
