@@ -130,9 +130,9 @@ def _too_weak(strength: Bytes, inside: Bytes | None) -> Bytes:
     else:
         # The mean over skin alone: with the surround's nothing, all near the rim would stand out.
         sides = (0, 0, MARGIN, MARGIN)
-        skin = cv2.copyMakeBorder(inside * np.uint8(255), *sides, cv2.BORDER_REPLICATE)
+        skin = cv2.copyMakeBorder(inside, *sides, cv2.BORDER_REPLICATE)
         total, share = (
-            cv2.blur(values, (side, side)) for values in (cv2.copyTo(counted, skin), skin)
+            cv2.blur(values, (side, side)) for values in (counted * skin, skin * np.uint8(255))
         )
         bound = cv2.divide(total, share, scale=255 * PROMINENCE)
     return np.asarray(cv2.compare(strength, cv2.max(bound, CONTRAST * LEVEL), cv2.CMP_LE), np.uint8)
