@@ -75,6 +75,9 @@ _NEXT = slice(1, 4)
 _NARROW = 0.25
 """Least share of width and height that bars leave: a narrower stripe is no photograph."""
 
+_HAS_CORNERS = 8
+"""Least side, in pixels, of a picture whose corners are looked at alone."""
+
 _FINE = 64
 """Side of the grid on which a field's share is counted."""
 
@@ -272,6 +275,8 @@ def off_black_corners(rgb: Pixels) -> Mask | None:
     Returns:
         bool [H, W]; None where no corner is black.
     """
+    if min(rgb.shape[:2]) < _HAS_CORNERS:
+        return None
     ends = slice(None, 3), slice(-3, None)
     if all(max(rgb[rows, columns].tobytes()) > _BLACK for rows in ends for columns in ends):
         return None
