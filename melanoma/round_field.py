@@ -103,7 +103,10 @@ def find_round_field(grey: Pixels) -> tuple[Ellipse, Insets] | None:
         return None
     bright = float(np.partition(grey, grey.size - tenth, axis=None)[grey.size - tenth])
     contrast = bright - dark
-    region = _at_corners(body < dark + _EDGE * contrast)
+    darker = body < dark + _EDGE * contrast
+    if np.count_nonzero(darker) < _LEAST_AREA * darker.size:
+        return None
+    region = at_corners(darker)
     if region is None or np.mean(body[region] <= DARK * bright) < _SOME_DARK:
         return None
     edge = _edge(region)
@@ -135,10 +138,8 @@ def _cut_circle(x: Floats, y: Floats, height: int, width: int) -> tuple[Ellipse,
     return None
 
 
-def _at_corners(dark: Mask) -> Mask | None:
-    """What is dark and reaches a corner: bool [h, w], or None where too little is."""
-    if np.count_nonzero(dark) < _LEAST_AREA * dark.size:
-        return None
+def at_corners(dark: Mask) -> Mask | None:
+    """What is dark and reaches a corner: bool [h, w], or None where nothing does."""
     count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
     chosen = np.zeros(count, np.bool_)
     for y in (0, -1):

@@ -25,6 +25,7 @@ from melanoma.round_field import (
     SKIPPED,
     Ellipse,
     Floats,
+    at_corners,
     find_round_field,
     places_along,
 )
@@ -281,11 +282,12 @@ def off_black_corners(rgb: Pixels) -> Mask | None:
     if all(max(rgb[rows, columns].tobytes()) > _BLACK for rows in ends for columns in ends):
         return None
     black = cv2.inRange(rgb, (0, 0, 0), (2 * _BLACK,) * 3)
-    _, label = cv2.connectedComponents(black, connectivity=4)
-    corners = {int(label[y, x]) for y in (0, -1) for x in (0, -1)} - {0}
-    found = np.isin(label, list(corners)).view(np.uint8)
+    found = at_corners(black > 0)
+    if found is None:
+        return None
     # Its edge is soft.
-    return np.asarray(cv2.dilate(found, np.ones((5, 5), np.uint8)) == 0, np.bool_)
+    wider = cv2.dilate(found.view(np.uint8), np.ones((5, 5), np.uint8))
+    return np.asarray(wider == 0, np.bool_)
 
 
 def fill_surround(pixels: Pixels, inside: Mask) -> Pixels:
