@@ -103,10 +103,7 @@ def find_round_field(grey: Pixels) -> tuple[Ellipse, Insets] | None:
         return None
     bright = float(np.partition(grey, grey.size - tenth, axis=None)[grey.size - tenth])
     contrast = bright - dark
-    darker = body < dark + _EDGE * contrast
-    if np.count_nonzero(darker) < _LEAST_AREA * darker.size:
-        return None
-    region = at_corners(darker)
+    region = at_corners(body < dark + _EDGE * contrast, least=_LEAST_AREA)
     if region is None or np.mean(body[region] <= DARK * bright) < _SOME_DARK:
         return None
     edge = _edge(region)
@@ -138,8 +135,18 @@ def _cut_circle(x: Floats, y: Floats, height: int, width: int) -> tuple[Ellipse,
     return None
 
 
-def at_corners(dark: Mask) -> Mask | None:
-    """What is dark and reaches a corner: bool [h, w], or None where nothing does."""
+def at_corners(dark: Mask, *, least: float = 0.0) -> Mask | None:
+    """What is dark and reaches a corner.
+
+    Args:
+        dark: bool [h, w].
+        least: share of the picture that must be dark in all.
+
+    Returns:
+        bool [h, w]; None where nothing is, or too little is dark.
+    """
+    if np.count_nonzero(dark) < least * dark.size:
+        return None
     count, label = cv2.connectedComponents(dark.view(np.uint8), connectivity=4)
     chosen = np.zeros(count, np.bool_)
     for y in (0, -1):
